@@ -1,0 +1,70 @@
+/**
+ * Time as a dependency. Nothing outside this file and the apps reads the
+ * machine's clock or starts a timer, so every state machine runs the same in
+ * virtual time.
+ */
+
+export interface Timer {
+  /** Stops the timer; harmless when it has fired or was cancelled before. */
+  cancel(): void;
+}
+
+export interface Clock {
+  /** Wall-clock time, milliseconds since 1970-01-01 UTC. May step. */
+  now(): number;
+  /** Monotonic time in milliseconds, with fractions. Never steps. */
+  monotonicMs(): number;
+  /** Calls `fire` once, `delayMs` from now. A pending timer does not keep the process alive. */
+  setTimer(delayMs: number, fire: () => void): Timer;
+}
+
+/** setTimeout's largest delay; a longer one would fire at once. */
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  setTimer(delayMs, fire) {
+    const handle = setTimeout(fire, Math.min(Math.max(delayMs, 0), MAX_DELAY_MS));
+    handle.unref();
+    return { cancel: () => clearTimeout(handle) };
+  },
+};
+
+/**
+ * Resolves after `delayMs`, or rejects with the signal's reason when aborted first.
+ */
+export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const onAbort = () => {
+      timer.cancel();
+      reject(signal?.reason);
+    };
+    const timer = clock.setTimer(delayMs, () => {
+      signal?.removeEventListener('abort', onAbort);
+      resolve();
+    });
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/**
+ * Settles as `promise` does, or rejects with what `onTimeout` returns once `delayMs` have passed.
+ * The promise itself is not cancelled: pair this with an AbortSignal where it must be.
+ */
+export function withDeadline<T>(clock: Clock, promise: Promise<T>, delayMs: number, onTimeout: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.setTimer(delayMs, () => reject(onTimeout()));
+    promise.then(
+      (value) => {
+        timer.cancel();
+        resolve(value);
+      },
+      (error) => {
+        timer.cancel();
+        reject(error);
+      },
+    );
+  });
+}

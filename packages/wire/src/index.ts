@@ -1,0 +1,2 @@
+export { boundedBytes, decodeCbor, encodeCbor, fixedBytes, type WireErrorCode } from './cbor.ts';
+export { Reader, varintLength, writeVarint } from './varint.ts';
