@@ -53,7 +53,12 @@ export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
  * Settles as `promise` does, or rejects with what `onTimeout` returns once `delayMs` have passed.
  * The promise itself is not cancelled: pair this with an AbortSignal where it must be.
  */
-export function withDeadline<T>(clock: Clock, promise: Promise<T>, delayMs: number, onTimeout: () => Error): Promise<T> {
+export function withDeadline<T>(
+  clock: Clock,
+  promise: Promise<T>,
+  delayMs: number,
+  onTimeout: () => Error,
+): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = clock.setTimer(delayMs, () => reject(onTimeout()));
     promise.then(

@@ -26,7 +26,10 @@ export function decodeCbor<const Schema extends v.GenericSchema>(
   maxBytes: number,
 ): v.InferOutput<Schema> {
   if (bytes.length > maxBytes) {
-    throw new ClawError<WireErrorCode>('WIRE_TOO_LARGE', `${what} has ${bytes.length} bytes, at most ${maxBytes} are taken`);
+    throw new ClawError<WireErrorCode>(
+      'WIRE_TOO_LARGE',
+      `${what} has ${bytes.length} bytes, at most ${maxBytes} are taken`,
+    );
   }
   let value: unknown;
   try {
@@ -44,7 +47,10 @@ export function decodeCbor<const Schema extends v.GenericSchema>(
   }
   const result = v.safeParse(schema, value);
   if (!result.success) {
-    throw new ClawError<WireErrorCode>('WIRE_MALFORMED', `${what} has the wrong shape: ${describeIssue(result.issues[0])}`);
+    throw new ClawError<WireErrorCode>(
+      'WIRE_MALFORMED',
+      `${what} has the wrong shape: ${describeIssue(result.issues[0])}`,
+    );
   }
   return result.output;
 }
