@@ -8,5 +8,8 @@ export {
   until,
 } from './carrier-compliance.ts';
 export { createFakeKeyHolder } from './fake-key-holder.ts';
+export { fuzzRuns } from './fuzz-runs.ts';
 export { MemoryCarrier, type MemoryCarrierOptions, MemoryNetwork, type Tamper } from './memory-carrier.ts';
+export { seededRandom } from './seeded-random.ts';
+export { temporaryDirectory } from './temporary-directory.ts';
 export { VirtualClock } from './virtual-clock.ts';

@@ -31,6 +31,12 @@ export const systemClock: Clock = {
   },
 };
 
+/** Keeps the process alive until disposed of, for a wait that somebody at the keyboard waits for too. */
+export function holdProcess(): Disposable {
+  const handle = setInterval(() => {}, MAX_DELAY_MS);
+  return { [Symbol.dispose]: () => clearInterval(handle) };
+}
+
 /**
  * Resolves after `delayMs`, or rejects with the signal's reason when aborted first.
  */

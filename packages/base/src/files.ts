@@ -5,12 +5,9 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { type Clock, sleep, systemClock } from './clock.ts';
-import { ClawError, errorCode } from './errors.ts';
-
-export type FileErrorCode = 'FILE_LOCKED';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { errorCode } from './errors.ts';
 
 /** Creates `directory` and its missing parents, readable by its owner only. */
 export async function makePrivateDirectory(directory: string): Promise<void> {
@@ -53,61 +50,4 @@ async function syncDirectory(directory: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-/** A lock whose owner died is taken over after this long without a sign of life. */
-const STALE_LOCK_MS = 5000;
-const LOCK_RETRY_MS = 15;
-
-/**
- * Runs `work` while holding `path`.lock, so that of several processes that follow
- * this protocol one at a time is inside. `work` must end well within five seconds.
- * @throws ClawError `FILE_LOCKED` when the lock stays taken for `waitMs` (default 10,000).
- */
-export async function withFileLock<T>(
-  path: string,
-  work: () => Promise<T>,
-  options: { readonly waitMs?: number; readonly clock?: Clock } = {},
-): Promise<T> {
-  const clock = options.clock ?? systemClock;
-  const lock = `${path}.lock`;
-  const giveUpAt = clock.monotonicMs() + (options.waitMs ?? 10_000);
-  const token = randomBytes(16).toString('hex');
-  while (!(await takeLock(lock, token, clock))) {
-    if (clock.monotonicMs() > giveUpAt) {
-      throw new ClawError<FileErrorCode>('FILE_LOCKED', `${path} stays locked by another process`, {
-        hint: `If no other claw process runs, delete ${lock}.`,
-      });
-    }
-    await sleep(clock, LOCK_RETRY_MS);
-  }
-  try {
-    return await work();
-  } finally {
-    if ((await readFileIfPresent(lock))?.toString() === token) await rm(lock, { force: true });
-  }
-}
-
-async function takeLock(lock: string, token: string, clock: Clock): Promise<boolean> {
-  try {
-    const file = await open(lock, 'wx', 0o600);
-    await file.writeFile(token);
-    await file.close();
-    return true;
-  } catch (error) {
-    if (errorCode(error) !== 'EEXIST') throw error;
-  }
-  const age = await stat(lock).then(
-    (found) => clock.now() - found.mtimeMs,
-    () => 0,
-  );
-  // Renaming first lets exactly one of several waiters remove the stale lock.
-  if (age > STALE_LOCK_MS) {
-    const grave = join(dirname(lock), `.${token}.stale`);
-    await rename(lock, grave).then(
-      () => rm(grave, { force: true }),
-      () => {},
-    );
-  }
-  return false;
 }
