@@ -1,1 +1,11 @@
-export {};
+export { CertificatePool, type CertificatePoolOptions } from './certificate-pool.ts';
+export type { Confinement } from './confine.ts';
+export type { IdentityErrorCode } from './errors.ts';
+export { INSTALLATION_ROOT, measureRuntime } from './integrity.ts';
+export { type KeyProtection, type KeyUnlock, type Keyring, openKeyFile } from './key-file.ts';
+export { type KeyHolderOptions, type KeyHolderProcess, openKeyHolder } from './key-holder.ts';
+export { CLOCK_SKEW_MS, checkLeaf, type LeafFault } from './leaf-certificate.ts';
+export { NodeKey } from './node-key.ts';
+export { type Grant, PEER_NAME_PATTERN, type PeerRecord, PeerStore } from './peer-store.ts';
+export { verifyProof } from './proof.ts';
+export { signedBytes, verifySignature } from './signature.ts';

@@ -1,1 +1,15 @@
-export {};
+export { Link, type LinkFacts, type SetupPhases } from './connect/link.ts';
+export type { LinkEnvironment } from './connect/link-attempt.ts';
+export { LinkKeeper, type LinkKeeperOptions } from './connect/link-keeper.ts';
+export type { PeerLinkStatus } from './connect/peer-link.ts';
+export type { LinkErrorCode } from './errors.ts';
+export type { LinkPolicy } from './handshake/link-policy.ts';
+export type { IncomingChannel, RefusalCode } from './session/incoming-channel.ts';
+export type { Reliability } from './session/lanes.ts';
+export { DEFAULT_SESSION_LIMITS, type SessionLimits } from './session/limits.ts';
+export type { LinkStream } from './session/link-stream.ts';
+export type { MessageChannel, MessageHandler } from './session/message-channel.ts';
+export type { SessionStats } from './session/session.ts';
+export { InviteBook } from './pairing/invite-book.ts';
+export { decodeInvite, type Invite } from './pairing/invite.ts';
+export { type JoinOptions, Pairing, type PairingOptions } from './pairing/pairing.ts';

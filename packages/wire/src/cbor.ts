@@ -63,16 +63,13 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
 
 /** A byte string of exactly `length` bytes. */
 export function fixedBytes(length: number) {
-  return v.pipe(
-    v.instance(Uint8Array),
-    v.check((bytes) => bytes.length === length, `expected ${length} bytes`),
-  );
+  return v.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, `expected ${length} bytes`);
 }
 
 /** A byte string of at most `maxLength` bytes. */
 export function boundedBytes(maxLength: number) {
-  return v.pipe(
-    v.instance(Uint8Array),
-    v.check((bytes) => bytes.length <= maxLength, `expected at most ${maxLength} bytes`),
+  return v.custom<Uint8Array>(
+    (value) => value instanceof Uint8Array && value.length <= maxLength,
+    `expected at most ${maxLength} bytes`,
   );
 }

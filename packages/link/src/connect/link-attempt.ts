@@ -1,0 +1,475 @@
+/**
+ * One attempt to link with one peer: descriptions, path, inner handshake, lanes,
+ * and then either a {@link Link} or one error that both sides know. Until it is
+ * operational no application byte is sent, and none is taken.
+ *
+ * The inner handshake's flights ride in the offer, in the answer and in `more`
+ * messages while ICE and DTLS are still at work, so it costs no round trip of its
+ * own; when the control lane opens first, they take that too.
+ */
+
+import { asBuffer, type ClawError, type Clock, errorText, isClawError, type Logger, type Timer } from '@claw/base';
+import type { KeyHolder, NodeId, RtcConfiguration, RtcDataChannel, RtcEngine, RtcIceCandidate, RtcPeerConnection } from '@claw/contracts';
+import type { CertificatePool } from '@claw/identity';
+import type { Posted } from '@claw/signaling';
+import { fromWireCode, type LinkErrorCode, linkError, toWireCode } from '../errors.ts';
+import { channelBinding } from '../handshake/channel-binding.ts';
+import { type HandshakeResult, InnerHandshake } from '../handshake/inner-handshake.ts';
+import type { Segment } from '../handshake/flight-buffer.ts';
+import type { LinkPolicy } from '../handshake/link-policy.ts';
+import type { NonceBook } from '../handshake/nonce-book.ts';
+import type { IncomingChannel } from '../session/incoming-channel.ts';
+import { CONTROL_LANE, LANE_IDS, laneChannel } from '../session/lanes.ts';
+import type { SessionLimits } from '../session/limits.ts';
+import { Session } from '../session/session.ts';
+import {
+  type AttemptMessage,
+  CLEARTEXT,
+  decodeCleartext,
+  type DescriptionMessage,
+  encodeCleartext,
+  type MoreMessage,
+} from './attempt-messages.ts';
+import { Link, type SetupPhases } from './link.ts';
+
+/** What every attempt of a node shares. */
+export interface LinkEnvironment {
+  readonly keyHolder: KeyHolder;
+  readonly certificates: CertificatePool;
+  readonly engine: RtcEngine;
+  readonly rtc: RtcConfiguration;
+  readonly policy: LinkPolicy;
+  readonly nonces: NonceBook;
+  readonly limits: SessionLimits;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The peer opened a channel on an operational link. */
+  readonly onIncoming: (link: Link, channel: IncomingChannel) => void;
+}
+
+export interface AttemptOptions {
+  readonly environment: LinkEnvironment;
+  readonly id: Uint8Array;
+  readonly peer: NodeId;
+  /** Signs, seals and hands a message to the carriers. */
+  readonly post: (message: AttemptMessage) => Promise<Posted>;
+  /** From the start to operational. */
+  readonly deadlineMs: number;
+}
+
+/** How long a description waits for its first candidates, so that they travel in it. */
+const GATHER_MS = 40;
+const TRICKLE_MS = 10;
+const RESEND_FIRST_MS = 300;
+const MAX_EARLY_BYTES = 1024 * 1024;
+
+export class LinkAttempt {
+  /** Resolves when operational; rejects with the reason, which the peer was told. */
+  readonly link: Promise<Link>;
+  readonly #options: AttemptOptions;
+  readonly #role: 'client' | 'server';
+  readonly #startedMs: number;
+  readonly #phases: SetupPhases = {};
+  readonly #outcome = Promise.withResolvers<Link>();
+  readonly #ended = Promise.withResolvers<ClawError>();
+  readonly #connection: RtcPeerConnection;
+  readonly #channels = new Map<number, RtcDataChannel>();
+  readonly #nonce: Buffer;
+  #handshake: InnerHandshake | undefined;
+  #handshakeResult: HandshakeResult | undefined;
+  #session: Session | undefined;
+  #link: Link | undefined;
+  #openChannels = 0;
+  #early: [lane: number, data: Uint8Array][] = [];
+  #earlyBytes = 0;
+  #candidates: RtcIceCandidate[] = [];
+  #gathered = Promise.withResolvers<void>();
+  #descriptionSent = false;
+  #firstFlightBytes = 0;
+  #posted: Posted[] = [];
+  #resendDelayMs = RESEND_FIRST_MS;
+  readonly #timers = new Set<Timer>();
+  #trickleTimer: Timer | undefined;
+  #finished = false;
+
+  private constructor(options: AttemptOptions, role: 'client' | 'server') {
+    const { environment } = options;
+    this.#options = options;
+    this.#role = role;
+    this.#startedMs = environment.clock.monotonicMs();
+    this.link = this.#outcome.promise;
+    this.link.catch(() => {});
+    this.#nonce = environment.nonces.mint(options.deadlineMs);
+    this.#connection = environment.engine.createPeerConnection(environment.rtc);
+    this.#connection.onicecandidate = (candidate) => this.#onLocalCandidate(candidate);
+    this.#connection.onconnectionstatechange = () => this.#onConnectionState();
+    for (const lane of LANE_IDS) this.#createChannel(lane);
+    this.#timer(options.deadlineMs, () =>
+      this.#refuse(linkError('LINK_HANDSHAKE_TIMEOUT', `no link within ${options.deadlineMs} ms (${this.#progress()})`)),
+    );
+  }
+
+  /** Makes and sends an offer. */
+  static offer(options: AttemptOptions): LinkAttempt {
+    const attempt = new LinkAttempt(options, 'client');
+    attempt.#guard(() => attempt.#describe('link.offer'));
+    return attempt;
+  }
+
+  /** Takes an offer and sends the answer. */
+  static answer(options: AttemptOptions, offer: DescriptionMessage): LinkAttempt {
+    const attempt = new LinkAttempt(options, 'server');
+    attempt.#guard(async () => {
+      await attempt.#connection.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
+      const started = attempt.#describe('link.answer', offer);
+      await attempt.#addCandidates(offer.candidates);
+      await started;
+    });
+    return attempt;
+  }
+
+  get id(): Uint8Array {
+    return this.#options.id;
+  }
+
+  get role(): 'client' | 'server' {
+    return this.#role;
+  }
+
+  /** Takes in a message of the peer about this attempt. */
+  receive(message: AttemptMessage): void {
+    if (this.#finished) return;
+    switch (message.kind) {
+      case 'link.answer':
+        return this.#guard(() => this.#onAnswer(message));
+      case 'link.more':
+        return this.#guard(() => this.#onMore(message));
+      case 'link.refuse':
+        if (this.#link) return;
+        return this.#fail(linkError(fromWireCode(message.code, 'LINK_CLOSED_BY_PEER'), `the peer refused: ${message.reason}`));
+      case 'link.offer':
+        return; // a repetition of the one that made this attempt
+    }
+  }
+
+  /** Sends what is not acknowledged again, now. */
+  resend(): void {
+    for (const posted of this.#posted) posted.resend();
+  }
+
+  /** Gives the attempt up and tells the peer. A link that came of it stays. */
+  abandon(code: LinkErrorCode, reason: string): void {
+    if (!this.#link) this.#refuse(linkError(code, reason));
+  }
+
+  /** Gives the attempt up without a word, for another attempt with the same peer. */
+  yieldTo(reason: string): void {
+    if (!this.#link) this.#fail(linkError('LINK_SUPERSEDED', reason));
+  }
+
+  // --- descriptions
+
+  async #describe(kind: 'link.offer' | 'link.answer', offer?: DescriptionMessage): Promise<void> {
+    const { environment, id, peer } = this.#options;
+    const firstFlight = Promise.withResolvers<Segment>();
+    const handshake = new InnerHandshake({
+      role: this.#role,
+      peer,
+      keyHolder: environment.keyHolder,
+      context: await environment.certificates.take(),
+      policy: environment.policy,
+      nonces: environment.nonces,
+      clock: environment.clock,
+      onSegment: (segment) => (segment.offset === 0 ? firstFlight.resolve(segment) : this.#sendMore([], [segment])),
+    });
+    if (this.#finished) return handshake.close();
+    this.#handshake = handshake;
+    handshake.result.then(
+      (result) => this.#onAuthenticated(result),
+      (error: ClawError) => {
+        firstFlight.reject(error);
+        this.#refuse(error);
+      },
+    );
+    firstFlight.promise.catch(() => {});
+    if (offer) handshake.receive({ offset: 0, bytes: offer.flight });
+    const { sdp } = await this.#connection.setLocalDescription();
+    if (offer) this.#bind(offer, offer.sdp, sdp);
+    const timer = this.#timer(GATHER_MS, () => this.#gathered.resolve());
+    const [segment] = await Promise.all([firstFlight.promise, this.#gathered.promise]);
+    timer.cancel();
+    const candidates = this.#takeCandidates();
+    this.#firstFlightBytes = segment.bytes.length;
+    this.#descriptionSent = true;
+    await this.#post({ kind, attempt: id, sdp, candidates, flight: segment.bytes, nonce: this.#nonce });
+    this.#mark('described');
+    this.#scheduleResend();
+    if (this.#candidates.length > 0) this.#scheduleTrickle();
+  }
+
+  async #onAnswer(answer: DescriptionMessage): Promise<void> {
+    if (this.#role !== 'client' || this.#phases.answered !== undefined) return;
+    this.#mark('answered');
+    this.#posted = [];
+    const offerSdp = this.#connection.localDescription?.sdp ?? '';
+    const applied = this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    this.#bind(answer, offerSdp, answer.sdp);
+    this.#handshake?.receive({ offset: 0, bytes: answer.flight });
+    await applied;
+    await this.#addCandidates(answer.candidates);
+  }
+
+  async #onMore(more: MoreMessage): Promise<void> {
+    for (const segment of more.segments) this.#handshake?.receive(segment);
+    await this.#addCandidates(more.candidates);
+  }
+
+  #bind(remote: DescriptionMessage, offerSdp: string, answerSdp: string): void {
+    const [offererNonce, answererNonce] = this.#role === 'client' ? [this.#nonce, remote.nonce] : [remote.nonce, this.#nonce];
+    this.#handshake?.bind({
+      binding: channelBinding({ attempt: this.#options.id, offerSdp, answerSdp, offererNonce, answererNonce }),
+      ownNonce: this.#nonce,
+      peerNonce: remote.nonce,
+    });
+  }
+
+  async #addCandidates(candidates: readonly RtcIceCandidate[]): Promise<void> {
+    for (const candidate of candidates) {
+      try {
+        await this.#connection.addIceCandidate(candidate);
+      } catch (error) {
+        this.#options.environment.logger.debug('link.candidate-refused', { detail: errorText(error) });
+      }
+    }
+  }
+
+  #onLocalCandidate(candidate: RtcIceCandidate | null): void {
+    if (!candidate) return this.#gathered.resolve();
+    this.#candidates.push(candidate);
+    if (this.#descriptionSent) this.#scheduleTrickle();
+  }
+
+  #scheduleTrickle(): void {
+    this.#trickleTimer ??= this.#timer(TRICKLE_MS, () => {
+      this.#trickleTimer = undefined;
+      this.#sendMore(this.#takeCandidates(), []);
+    });
+  }
+
+  #takeCandidates(): RtcIceCandidate[] {
+    return this.#candidates.splice(0);
+  }
+
+  #sendMore(candidates: RtcIceCandidate[], segments: Segment[]): void {
+    const message = { kind: 'link.more', attempt: this.#options.id, candidates, segments } as const;
+    this.#sendCleartext(message);
+    this.#guard(() => this.#post(message));
+  }
+
+  async #post(message: AttemptMessage): Promise<void> {
+    const posted = await this.#options.post(message);
+    if (!this.#finished && !this.#controlOpen()) this.#posted.push(posted);
+  }
+
+  /** Until the control lane is up, which does not lose, messages are said again. */
+  #scheduleResend(): void {
+    this.#timer(this.#resendDelayMs, () => {
+      if (this.#controlOpen()) return;
+      this.resend();
+      this.#resendDelayMs *= 2;
+      this.#scheduleResend();
+    });
+  }
+
+  // --- lanes
+
+  #createChannel(lane: number): void {
+    const { label, init } = laneChannel(lane);
+    const channel = this.#connection.createDataChannel(label, init);
+    this.#channels.set(lane, channel);
+    channel.onopen = () => this.#onChannelOpen(lane);
+    channel.onmessage = (data) => this.#onEarlyRecord(lane, data);
+  }
+
+  #onChannelOpen(lane: number): void {
+    this.#openChannels += 1;
+    if (lane === CONTROL_LANE) {
+      this.#posted = [];
+      // What was said after the descriptions may have been lost on the way: say it again here.
+      const segment = this.#handshake?.sentFrom(this.#firstFlightBytes);
+      if (segment && segment.bytes.length > 0) {
+        this.#sendCleartext({ kind: 'link.more', attempt: this.#options.id, candidates: [], segments: [segment] });
+      }
+    }
+    if (this.#openChannels === LANE_IDS.length) {
+      this.#mark('channelsOpen');
+      this.#startSession();
+    }
+  }
+
+  /** Before the session there are cleartext messages of the handshake, and records of a peer that is ahead. */
+  #onEarlyRecord(lane: number, data: Uint8Array): void {
+    if (lane === CONTROL_LANE && data[0] === CLEARTEXT) return this.#onCleartext(data);
+    if (!this.#handshakeResult && this.#role === 'client') {
+      return this.#refuse(linkError('LINK_PROTOCOL_VIOLATED', 'the peer sent a record before the link was operational'));
+    }
+    this.#earlyBytes += data.length;
+    if (this.#earlyBytes > MAX_EARLY_BYTES) {
+      return this.#refuse(linkError('LINK_PEER_ABUSE', 'the peer sent too much before the link was operational'));
+    }
+    this.#early.push([lane, data]);
+  }
+
+  #onCleartext(data: Uint8Array): void {
+    this.#guard(async () => {
+      const message = decodeCleartext(asBuffer(data));
+      if (Buffer.compare(message.attempt, this.#options.id) === 0) this.receive(message);
+    });
+  }
+
+  #sendCleartext(message: Parameters<typeof encodeCleartext>[0]): void {
+    const control = this.#channels.get(CONTROL_LANE);
+    if (control?.readyState !== 'open') return;
+    try {
+      control.send(encodeCleartext(message));
+    } catch {
+      // the lane went down: the connection's state will say so
+    }
+  }
+
+  #controlOpen(): boolean {
+    return this.#channels.get(CONTROL_LANE)?.readyState === 'open';
+  }
+
+  // --- becoming operational
+
+  #onAuthenticated(result: HandshakeResult): void {
+    if (this.#finished) return;
+    this.#handshakeResult = result;
+    this.#mark('authenticated');
+    this.#startSession();
+  }
+
+  #startSession(): void {
+    const result = this.#handshakeResult;
+    if (this.#finished || this.#session || !result || this.#openChannels < LANE_IDS.length) return;
+    const { environment } = this.#options;
+    for (const channel of this.#channels.values()) channel.onopen = null;
+    const session = new Session({
+      role: this.#role,
+      channels: this.#channels,
+      secrets: result.secrets,
+      limits: environment.limits,
+      clock: environment.clock,
+      onCleartext: (data) => this.#onCleartext(data),
+      onPeerOperational: () => this.#onOperational(),
+      onIncoming: (channel) => environment.onIncoming(this.#link as Link, channel),
+      onClosed: (error) => this.#onSessionClosed(error),
+    });
+    this.#session = session;
+    // The client was the last to check a claim, so it goes first; the server waits for its word.
+    if (this.#role === 'client') {
+      session.announceOperational();
+      this.#onOperational();
+    }
+    for (const [lane, data] of this.#early.splice(0)) session.receive(lane, data);
+  }
+
+  #onOperational(): void {
+    if (this.#link || this.#finished) return;
+    const { environment, peer } = this.#options;
+    const result = this.#handshakeResult as HandshakeResult;
+    const session = this.#session as Session;
+    this.#mark('operational');
+    const facts = {
+      peer,
+      role: this.#role,
+      phases: this.#phases,
+      peerRuntime: result.peerFacts,
+      warnings: result.warnings,
+      cipher: result.cipher,
+      keyExchange: result.keyExchange,
+      sinceMs: environment.clock.now(),
+    };
+    this.#link = new Link(facts, session, this.#connection, this.#ended.promise);
+    this.#stopTimers();
+    this.#handshake?.close();
+    this.#outcome.resolve(this.#link);
+  }
+
+  #onConnectionState(): void {
+    const state = this.#connection.connectionState;
+    if (state === 'connected') this.#mark('connected');
+    if (state !== 'failed' && state !== 'closed') return;
+    if (this.#session) this.#session.lost(`the peer connection ${state}`);
+    else this.#fail(linkError('LINK_NO_PATH', 'no network path to the peer was found'));
+  }
+
+  // --- ending
+
+  #onSessionClosed(error: ClawError): void {
+    this.#ended.resolve(error);
+    this.#fail(error);
+  }
+
+  /** Fails and tells the peer why, on every way that is open. */
+  #refuse(error: ClawError): void {
+    if (this.#finished) return;
+    const refusal = {
+      kind: 'link.refuse',
+      attempt: this.#options.id,
+      code: toWireCode(error.code, 'LINK_HANDSHAKE_INVALID'),
+      reason: error.message.slice(0, 256),
+    } as const;
+    this.#sendCleartext(refusal);
+    void this.#options.post(refusal).catch((cause: unknown) => {
+      this.#options.environment.logger.debug('link.refusal-not-posted', { detail: errorText(cause) });
+    });
+    this.#fail(error);
+  }
+
+  #fail(error: ClawError): void {
+    if (this.#finished) return;
+    this.#finished = true;
+    this.#stopTimers();
+    this.#handshake?.fail(error);
+    this.#outcome.reject(error);
+    this.#ended.resolve(error);
+    this.#session?.lost(error.message);
+    // What was just said on the control lane needs a moment to leave.
+    this.#options.environment.clock.setTimer(LINGER_MS, () => this.#connection.close());
+  }
+
+  #guard(work: () => Promise<void>): void {
+    work().catch((error: unknown) => {
+      if (isClawError(error) && error.code.startsWith('LINK_')) return this.#refuse(error);
+      this.#refuse(linkError('LINK_HANDSHAKE_INVALID', `the attempt failed: ${errorText(error)}`, { cause: error }));
+    });
+  }
+
+  #mark(phase: keyof SetupPhases): void {
+    this.#phases[phase] ??= this.#options.environment.clock.monotonicMs() - this.#startedMs;
+  }
+
+  #progress(): string {
+    const done = Object.keys(this.#phases);
+    return done.length === 0 ? 'nothing was sent' : `got as far as: ${done.join(', ')}`;
+  }
+
+  #timer(delayMs: number, fire: () => void): Timer {
+    const timer = this.#options.environment.clock.setTimer(delayMs, () => {
+      this.#timers.delete(timer);
+      if (!this.#finished) fire();
+    });
+    this.#timers.add(timer);
+    return timer;
+  }
+
+  #stopTimers(): void {
+    for (const timer of this.#timers) timer.cancel();
+    this.#timers.clear();
+  }
+}
+
+/** Between saying the last word and closing the connection. */
+const LINGER_MS = 100;

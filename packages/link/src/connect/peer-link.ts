@@ -1,0 +1,166 @@
+/**
+ * The link to one peer over time: at most one operational link and one attempt
+ * at a time, made anew with jittered back-off when it ends. Both sides may offer
+ * at once; then the offer of the smaller node id stands and the other yields.
+ */
+
+import { Backoff, type ClawError, type Clock, type Random, type Timer } from '@claw/base';
+import type { NodeId } from '@claw/contracts';
+import type { Posted } from '@claw/signaling';
+import type { LinkErrorCode } from '../errors.ts';
+import { ATTEMPT_ID_BYTES, type AttemptMessage } from './attempt-messages.ts';
+import type { Link } from './link.ts';
+import { LinkAttempt, type LinkEnvironment } from './link-attempt.ts';
+
+export interface PeerLinkOptions {
+  readonly environment: LinkEnvironment;
+  readonly peer: NodeId;
+  readonly post: (message: AttemptMessage) => Promise<Posted>;
+  readonly attemptDeadlineMs: () => number;
+  readonly random: Random;
+  readonly onLink: (link: Link) => void;
+  readonly onChange: () => void;
+}
+
+export interface PeerLinkStatus {
+  readonly state: 'linked' | 'connecting' | 'waiting' | 'stopped';
+  readonly link: Link | undefined;
+  /** Why the last link or attempt ended. */
+  readonly lastError: ClawError | undefined;
+  /** Links made since the start. */
+  readonly linksMade: number;
+}
+
+const BACKOFF = { firstMs: 200, maxMs: 60_000 };
+/** After a refusal that only a person can mend, the next attempt waits at least this long. */
+const REFUSED_DELAY_MS = 30_000;
+const NEEDS_A_PERSON: readonly LinkErrorCode[] = [
+  'LINK_IDENTITY_WRONG',
+  'LINK_INTEGRITY_MISMATCH',
+  'LINK_VERSION_REFUSED',
+  'LINK_UNPAIRED',
+  'LINK_PEER_ABUSE',
+];
+/** A peer that shut down calls when it is back; until then there is little point in asking. */
+const SHUTDOWN_DELAY_MS = 10_000;
+/** Offers of one peer taken in a burst, and one more a second after that. */
+const OFFER_BURST = 8;
+
+export class PeerLink {
+  readonly #options: PeerLinkOptions;
+  readonly #clock: Clock;
+  readonly #backoff: Backoff;
+  #link: Link | undefined;
+  #attempt: LinkAttempt | undefined;
+  #retry: Timer | undefined;
+  #lastError: ClawError | undefined;
+  #linksMade = 0;
+  #offersLeft = OFFER_BURST;
+  #offersAtMs = 0;
+  #stopped = false;
+
+  constructor(options: PeerLinkOptions) {
+    this.#options = options;
+    this.#clock = options.environment.clock;
+    this.#backoff = new Backoff(options.random, BACKOFF);
+    this.#offersAtMs = this.#clock.monotonicMs();
+  }
+
+  status(): PeerLinkStatus {
+    const state = this.#stopped ? 'stopped' : this.#link ? 'linked' : this.#attempt ? 'connecting' : 'waiting';
+    return { state, link: this.#link, lastError: this.#lastError, linksMade: this.#linksMade };
+  }
+
+  /** Starts an attempt now, unless there is a link or an attempt already. */
+  connect(): void {
+    if (this.#stopped || this.#link || this.#attempt) return;
+    const { environment, peer, post, attemptDeadlineMs, random } = this.#options;
+    const id = random.bytes(ATTEMPT_ID_BYTES);
+    this.#follow(LinkAttempt.offer({ environment, id, peer, post, deadlineMs: attemptDeadlineMs() }));
+  }
+
+  /** Takes in an attempt message of the peer. */
+  receive(message: AttemptMessage): void {
+    if (this.#stopped) return;
+    const current = this.#attempt;
+    if (current && Buffer.compare(current.id, message.attempt) === 0) return current.receive(message);
+    if (message.kind === 'link.offer') this.#onOffer(message);
+  }
+
+  /** Ends link and attempt, tells the peer why, and makes no other. */
+  stop(code: LinkErrorCode, reason: string): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    this.#retry?.cancel();
+    this.#attempt?.abandon(code, reason);
+    this.#link?.close(code, reason);
+  }
+
+  #onOffer(offer: Extract<AttemptMessage, { kind: 'link.offer' | 'link.answer' }>): void {
+    const { environment, peer, post, attemptDeadlineMs } = this.#options;
+    if (!this.#admitOffer()) return;
+    const current = this.#attempt;
+    if (current?.role === 'client' && environment.keyHolder.nodeId < peer) return current.resend(); // ours stands
+    current?.yieldTo('the peer made an offer of its own');
+    const options = { environment, id: offer.attempt, peer, post, deadlineMs: attemptDeadlineMs() };
+    this.#follow(LinkAttempt.answer(options, offer));
+  }
+
+  #admitOffer(): boolean {
+    const now = this.#clock.monotonicMs();
+    this.#offersLeft = Math.min(OFFER_BURST, this.#offersLeft + (now - this.#offersAtMs) / 1000);
+    this.#offersAtMs = now;
+    if (this.#offersLeft < 1) return false;
+    this.#offersLeft -= 1;
+    return true;
+  }
+
+  #follow(attempt: LinkAttempt): void {
+    this.#retry?.cancel();
+    this.#attempt = attempt;
+    attempt.link.then(
+      (link) => this.#onLink(attempt, link),
+      (error: ClawError) => this.#onFailed(attempt, error),
+    );
+    this.#options.onChange();
+  }
+
+  #onLink(attempt: LinkAttempt, link: Link): void {
+    if (this.#stopped) return link.close('LINK_CLOSED', 'the link is no longer wanted');
+    if (this.#attempt === attempt) this.#attempt = undefined;
+    const older = this.#link;
+    this.#link = link;
+    this.#linksMade += 1;
+    this.#lastError = undefined;
+    this.#backoff.reset();
+    older?.close('LINK_SUPERSEDED', 'a newer link took its place');
+    void link.ended.then((error) => this.#onEnded(link, error));
+    this.#options.onLink(link);
+    this.#options.onChange();
+  }
+
+  #onFailed(attempt: LinkAttempt, error: ClawError): void {
+    if (this.#attempt !== attempt) return;
+    this.#attempt = undefined;
+    this.#lastError = error;
+    if (!this.#link) this.#retryLater(error);
+    this.#options.onChange();
+  }
+
+  #onEnded(link: Link, error: ClawError): void {
+    if (this.#link !== link) return;
+    this.#link = undefined;
+    this.#lastError = error;
+    if (!this.#attempt) this.#retryLater(error);
+    this.#options.onChange();
+  }
+
+  #retryLater(error: ClawError): void {
+    if (this.#stopped) return;
+    let delayMs = this.#backoff.nextDelayMs();
+    if (NEEDS_A_PERSON.includes(error.code as LinkErrorCode)) delayMs = Math.max(delayMs, REFUSED_DELAY_MS);
+    if (error.code === 'LINK_SHUTDOWN') delayMs = Math.max(delayMs, SHUTDOWN_DELAY_MS);
+    this.#retry?.cancel();
+    this.#retry = this.#clock.setTimer(delayMs, () => this.connect());
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Opens records of one lane and refuses what was altered, repeated or, on an
+ * ordered reliable lane, out of turn. The peer's epochs may only grow; one older
+ * key is kept for records that unordered lanes deliver late.
+ */
+
+import { createDecipheriv } from 'node:crypto';
+import { linkError } from '../errors.ts';
+import { deriveLaneKey, type LaneKey, LAST_EPOCH, writeNonce } from './lane-keys.ts';
+import { RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TAG_BYTES } from './lane-sealer.ts';
+import { SequenceWindow } from './sequence-window.ts';
+
+const TAG_OPTIONS = { authTagLength: TAG_BYTES };
+
+export class LaneOpener {
+  readonly #secret: Buffer;
+  readonly #lane: number;
+  /** Undefined on a lane that delivers everything in order: there the next number is known. */
+  readonly #window: SequenceWindow | undefined;
+  readonly #nonce = Buffer.alloc(12);
+  #next = 0;
+  #epoch = 1;
+  #key: LaneKey;
+  #older: LaneKey | undefined;
+
+  constructor(secret: Buffer, lane: number, inOrder: boolean) {
+    this.#secret = secret;
+    this.#lane = lane;
+    this.#window = inOrder ? undefined : new SequenceWindow();
+    this.#key = deriveLaneKey(secret, lane, 1);
+  }
+
+  /** Highest sequence number opened so far, −1 before the first. */
+  get highest(): number {
+    return this.#next - 1;
+  }
+
+  /**
+   * The plaintext of `record`, or `undefined` for one that was opened before or
+   * is too old to tell (unordered lanes only).
+   * @throws ClawError `LINK_SEAL_BROKEN`: the record is not the peer's, or not in turn.
+   */
+  open(record: Buffer): Buffer | undefined {
+    if (record.length < RECORD_OVERHEAD_BYTES) throw broken('it is too short');
+    const epoch = record[0] as number;
+    const sequence = record.readUIntBE(1, 6);
+    if (this.#window ? !this.#window.isNew(sequence) : sequence !== this.#next) {
+      if (this.#window) return undefined;
+      throw broken(`record ${sequence} came where ${this.#next} was due`);
+    }
+    const key = this.#keyOf(epoch);
+    writeNonce(this.#nonce, key.iv, sequence);
+    const decipher = createDecipheriv('aes-256-gcm', key.key, this.#nonce, TAG_OPTIONS);
+    decipher.setAAD(record.subarray(0, RECORD_HEADER_BYTES));
+    decipher.setAuthTag(record.subarray(record.length - TAG_BYTES));
+    const plain = decipher.update(record.subarray(RECORD_HEADER_BYTES, record.length - TAG_BYTES));
+    try {
+      decipher.final();
+    } catch {
+      throw broken('its seal does not hold');
+    }
+    this.#accept(epoch, key, sequence);
+    return plain;
+  }
+
+  #keyOf(epoch: number): LaneKey {
+    if (epoch === this.#epoch) return this.#key;
+    if (epoch === this.#epoch - 1 && this.#older) return this.#older;
+    if (epoch === this.#epoch + 1 && epoch <= LAST_EPOCH) return deriveLaneKey(this.#secret, this.#lane, epoch);
+    throw broken(`its epoch is ${epoch} while ${this.#epoch} is current`);
+  }
+
+  #accept(epoch: number, key: LaneKey, sequence: number): void {
+    this.#window?.add(sequence);
+    if (sequence >= this.#next) this.#next = sequence + 1;
+    if (epoch > this.#epoch) {
+      this.#older = this.#window ? this.#key : undefined;
+      this.#key = key;
+      this.#epoch = epoch;
+    }
+  }
+}
+
+function broken(detail: string) {
+  return linkError('LINK_SEAL_BROKEN', `a record was refused: ${detail}`);
+}

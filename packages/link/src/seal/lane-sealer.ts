@@ -1,0 +1,72 @@
+/**
+ * Seals records of one lane: AES-256-GCM, one record a message. Record layout:
+ * epoch u8 | sequence u48 | ciphertext | tag 16; the first seven bytes are the
+ * additional data. See docs/protocols/sub-channels.md.
+ */
+
+import { createCipheriv } from 'node:crypto';
+import { linkError } from '../errors.ts';
+import { deriveLaneKey, EPOCH_BYTES, EPOCH_RECORDS, type LaneKey, LAST_EPOCH, writeNonce } from './lane-keys.ts';
+
+export const RECORD_HEADER_BYTES = 7;
+export const TAG_BYTES = 16;
+export const RECORD_OVERHEAD_BYTES = RECORD_HEADER_BYTES + TAG_BYTES;
+
+const TAG_OPTIONS = { authTagLength: TAG_BYTES };
+
+export interface EpochLimits {
+  readonly records: number;
+  readonly bytes: number;
+}
+
+export class LaneSealer {
+  readonly #secret: Buffer;
+  readonly #lane: number;
+  readonly #limits: EpochLimits;
+  readonly #nonce = Buffer.alloc(12);
+  #epoch = 1;
+  #key: LaneKey;
+  #sequence = 0;
+  #epochStart = 0;
+  #epochBytes = 0;
+
+  constructor(secret: Buffer, lane: number, limits: EpochLimits = { records: EPOCH_RECORDS, bytes: EPOCH_BYTES }) {
+    this.#secret = secret;
+    this.#lane = lane;
+    this.#limits = limits;
+    this.#key = deriveLaneKey(secret, lane, 1);
+  }
+
+  /** Sequence number of the next record. */
+  get nextSequence(): number {
+    return this.#sequence;
+  }
+
+  /** One record over `head` followed by `parts`, in a new buffer. */
+  seal(head: Uint8Array, parts: readonly Uint8Array[], partsLength: number): Buffer {
+    const length = head.length + partsLength;
+    if (this.#sequence - this.#epochStart >= this.#limits.records || this.#epochBytes + length > this.#limits.bytes) this.#nextEpoch();
+    const record = Buffer.allocUnsafe(RECORD_HEADER_BYTES + length + TAG_BYTES);
+    record[0] = this.#epoch;
+    record.writeUIntBE(this.#sequence, 1, 6);
+    writeNonce(this.#nonce, this.#key.iv, this.#sequence);
+    const cipher = createCipheriv('aes-256-gcm', this.#key.key, this.#nonce, TAG_OPTIONS);
+    cipher.setAAD(record.subarray(0, RECORD_HEADER_BYTES));
+    let at = RECORD_HEADER_BYTES;
+    at += cipher.update(head).copy(record, at);
+    for (const part of parts) at += cipher.update(part).copy(record, at);
+    cipher.final();
+    cipher.getAuthTag().copy(record, at);
+    this.#sequence += 1;
+    this.#epochBytes += length;
+    return record;
+  }
+
+  #nextEpoch(): void {
+    if (this.#epoch === LAST_EPOCH) throw linkError('LINK_CLOSED', 'the link used up its keys and must be made anew');
+    this.#epoch += 1;
+    this.#key = deriveLaneKey(this.#secret, this.#lane, this.#epoch);
+    this.#epochStart = this.#sequence;
+    this.#epochBytes = 0;
+  }
+}
