@@ -11,7 +11,7 @@ interface PendingTimer {
 }
 
 export class VirtualClock implements Clock {
-  readonly #startMs: number;
+  #startMs: number;
   readonly #timers = new Set<PendingTimer>();
   #elapsedMs = 0;
 
@@ -49,6 +49,11 @@ export class VirtualClock implements Clock {
       await settle();
     }
     this.#elapsedMs = untilMs;
+  }
+
+  /** Steps the wall clock alone, as a time server or a person would. */
+  stepWallClock(ms: number): void {
+    this.#startMs += ms;
   }
 
   #nextTimer(untilMs: number): PendingTimer | undefined {

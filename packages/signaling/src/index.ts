@@ -30,8 +30,9 @@ export {
   sealEnvelope,
 } from './envelope.ts';
 export type { EnvelopeErrorCode, SignalingErrorCode } from './errors.ts';
+export type { Message } from './inbox.ts';
 export type { RelayStats } from './relay/relay-hub.ts';
 export { DEFAULT_RELAY_LIMITS, type RelayLimits } from './relay/relay-limits.ts';
 export { openRelay, type Relay, type RelayOptions } from './relay/relay-server.ts';
-export { type Message, openRouter, type Posted, type PostOptions, type Router, type RouterOptions } from './router.ts';
+export { openRouter, type Posted, type PostOptions, type Router, type RouterOptions } from './router.ts';
 export type { RouterStats } from './router-stats.ts';

@@ -7,33 +7,11 @@
  * rationed for each carrier, so a flood on one does not starve another.
  */
 
-import {
-  type ClawError,
-  type Clock,
-  errorText,
-  isClawError,
-  type Logger,
-  type Random,
-  silentLogger,
-  systemClock,
-  systemRandom,
-} from '@claw/base';
+import { type Clock, errorText, type Logger, type Random, silentLogger, systemClock, systemRandom } from '@claw/base';
 import type { Carrier, CarrierStatus, EnvelopeHandler, KeyHolder, NodeId, SealingKey } from '@claw/contracts';
-import {
-  createEnvelopeReader,
-  type EnvelopeReader,
-  isEnvelopeFor,
-  MAX_CLOCK_SKEW_MS,
-  MAX_ENVELOPE_BYTES,
-  MAX_LIFETIME_MS,
-  type OpenedEnvelope,
-  openEnvelope,
-  type Recipient,
-  sealEnvelope,
-} from './envelope.ts';
-import { type EnvelopeErrorCode, signalingError } from './errors.ts';
-import { RecentEnvelopes } from './recent-envelopes.ts';
-import { ReplayWindow } from './replay-window.ts';
+import { createEnvelopeReader, MAX_LIFETIME_MS, type Recipient, sealEnvelope } from './envelope.ts';
+import { signalingError } from './errors.ts';
+import { Inbox, type Message } from './inbox.ts';
 import { createRouterStats, type RouterStats } from './router-stats.ts';
 import { SequenceSource } from './sequence.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -51,15 +29,6 @@ export interface RouterOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly logger?: Logger;
-}
-
-export interface Message {
-  readonly from: NodeId;
-  readonly kind: string;
-  readonly body: Uint8Array;
-  /** Name of the carrier that was first. */
-  readonly via: string;
-  readonly sequence: number;
 }
 
 export interface PostOptions {
@@ -102,7 +71,7 @@ export function openRouter(options: RouterOptions): Router {
 }
 
 interface Slot {
-  readonly bucket: TokenBucket;
+  readonly ration: TokenBucket;
   carrier: Carrier | undefined;
 }
 
@@ -111,10 +80,8 @@ class EnvelopeRouter implements Router {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly #log: Logger;
-  readonly #reader: EnvelopeReader;
+  readonly #inbox: Inbox;
   readonly #sequences: SequenceSource;
-  readonly #replays = new ReplayWindow();
-  readonly #recent = new RecentEnvelopes();
   readonly #slots = new Map<string, Slot>();
   readonly #stats = createRouterStats();
   /** Carriers that were removed and are closing still. */
@@ -126,16 +93,20 @@ class EnvelopeRouter implements Router {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     this.#log = options.logger ?? silentLogger;
-    this.#reader = createEnvelopeReader(options.keyHolder.nodeId, options.sealingKey);
+    const { onMessage, authorize } = options;
+    const reader = createEnvelopeReader(options.keyHolder.nodeId, options.sealingKey);
+    this.#inbox = new Inbox({ reader, onMessage, authorize, stats: this.#stats, clock: this.#clock, log: this.#log });
     this.#sequences = new SequenceSource(this.#clock);
   }
 
   addCarrier(open: (onEnvelope: EnvelopeHandler) => Carrier): Carrier {
     if (this.#closing) throw closedError();
     const perSecond = this.#options.maxOpensPerSecond ?? 1000;
-    const bucket = new TokenBucket({ perSecond, burst: Math.ceil(perSecond / 4) }, this.#clock.monotonicMs());
-    const slot: Slot = { bucket, carrier: undefined };
-    const carrier = open((bytes) => this.#arrive(bytes, slot));
+    const ration = new TokenBucket({ perSecond, burst: Math.ceil(perSecond / 4) }, this.#clock.monotonicMs());
+    const slot: Slot = { ration, carrier: undefined };
+    const carrier = open((bytes) => {
+      if (!this.#closing && slot.carrier) this.#inbox.arrive(bytes, slot.carrier.name, slot.ration);
+    });
     if (this.#slots.has(carrier.name)) {
       void this.#startClosing(carrier);
       throw new TypeError(`there is a carrier ${carrier.name} already`);
@@ -225,79 +196,6 @@ class EnvelopeRouter implements Router {
     }
     return taken;
   }
-
-  /** The cheap checks first: a stranger's envelope costs a hash, a duplicate two, and only then is one opened. */
-  #arrive(bytes: Uint8Array, slot: Slot): void {
-    if (this.#closing || !slot.carrier) return;
-    const rejected = this.#stats.rejected;
-    if (bytes.length > MAX_ENVELOPE_BYTES) {
-      rejected.ENVELOPE_TOO_LARGE += 1;
-      return;
-    }
-    if (!isEnvelopeFor(this.#reader.publicKey, bytes)) {
-      rejected[bytes[0] === 1 ? 'ENVELOPE_NOT_FOR_US' : 'ENVELOPE_MALFORMED'] += 1;
-      return;
-    }
-    const digest = this.#recent.digest(bytes);
-    if (this.#recent.has(digest)) {
-      this.#stats.duplicates += 1;
-      return;
-    }
-    if (!slot.bucket.take(1, this.#clock.monotonicMs())) {
-      this.#stats.overloaded += 1;
-      return;
-    }
-    const envelope = this.#open(bytes, slot.carrier.name);
-    // What was refused is not remembered: its sender may be authorized by the time it sends again.
-    if (envelope === 'refused') return;
-    this.#recent.add(digest);
-    if (envelope) this.#deliver(envelope, slot.carrier.name);
-  }
-
-  #open(bytes: Uint8Array, via: string): OpenedEnvelope | 'refused' | undefined {
-    const nowMs = this.#clock.now();
-    let envelope: OpenedEnvelope;
-    try {
-      envelope = openEnvelope(this.#reader, bytes, nowMs);
-    } catch (error) {
-      if (!isEnvelopeError(error)) throw error;
-      this.#stats.rejected[error.code] += 1;
-      this.#log.debug('envelope rejected', { via, code: error.code });
-      return undefined;
-    }
-    if (!this.#isAuthorized(envelope)) {
-      this.#stats.refused += 1;
-      return 'refused';
-    }
-    const validUntilMs = envelope.expiresAtMs + MAX_CLOCK_SKEW_MS;
-    const fault = this.#replays.admit(envelope.from, envelope.sequence, validUntilMs, nowMs);
-    if (!fault) return envelope;
-    this.#stats.rejected[fault] += 1;
-    return undefined;
-  }
-
-  #isAuthorized({ from, kind }: OpenedEnvelope): boolean {
-    try {
-      return this.#options.authorize(from, kind);
-    } catch (error) {
-      this.#log.error('authorize threw, which counts as no', { from, kind, error: errorText(error) });
-      return false;
-    }
-  }
-
-  #deliver(envelope: OpenedEnvelope, via: string): void {
-    this.#stats.delivered += 1;
-    const { from, kind, body, sequence } = envelope;
-    try {
-      this.#options.onMessage({ from, kind, body, via, sequence });
-    } catch (error) {
-      this.#log.error('onMessage threw', { from, kind, error: errorText(error) });
-    }
-  }
-}
-
-function isEnvelopeError(error: unknown): error is ClawError<EnvelopeErrorCode> {
-  return isClawError(error) && error.code.startsWith('ENVELOPE_');
 }
 
 function closedError() {
