@@ -1,0 +1,2 @@
+export { createNodeDataChannelEngine, type NodeDataChannelEngineOptions } from './engine.ts';
+export type { EngineErrorCode } from './errors.ts';
