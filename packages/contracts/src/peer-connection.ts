@@ -11,8 +11,8 @@
 
 export interface RtcIceServer {
   readonly urls: string | readonly string[];
-  readonly username?: string;
-  readonly credential?: string;
+  readonly username?: string | undefined;
+  readonly credential?: string | undefined;
 }
 
 export interface RtcConfiguration {

@@ -37,8 +37,9 @@ export interface LinkEnvironment {
   readonly keyHolder: KeyHolder;
   readonly certificates: CertificatePool;
   readonly engine: RtcEngine;
-  readonly rtc: RtcConfiguration;
-  readonly policy: LinkPolicy;
+  /** In force for attempts that begin from now on. */
+  readonly rtc: () => RtcConfiguration;
+  readonly policy: () => LinkPolicy;
   readonly nonces: NonceBook;
   readonly limits: SessionLimits;
   readonly clock: Clock;
@@ -100,7 +101,7 @@ export class LinkAttempt {
     this.link = this.#outcome.promise;
     this.link.catch(() => {});
     this.#nonce = environment.nonces.mint(options.deadlineMs);
-    this.#connection = environment.engine.createPeerConnection(environment.rtc);
+    this.#connection = environment.engine.createPeerConnection(environment.rtc());
     this.#connection.onicecandidate = (candidate) => this.#onLocalCandidate(candidate);
     this.#connection.onconnectionstatechange = () => this.#onConnectionState();
     for (const lane of LANE_IDS) this.#createChannel(lane);
@@ -177,7 +178,7 @@ export class LinkAttempt {
       peer,
       keyHolder: environment.keyHolder,
       context: await environment.certificates.take(),
-      policy: environment.policy,
+      policy: environment.policy(),
       nonces: environment.nonces,
       clock: environment.clock,
       onSegment: (segment) => (segment.offset === 0 ? firstFlight.resolve(segment) : this.#sendMore([], [segment])),

@@ -10,8 +10,8 @@ export interface LinkPolicy {
    */
   readonly integrity: 'require' | 'warn' | 'off';
   /** Lowest and highest package version of a peer, both included; absent means no bound. */
-  readonly minVersion?: string;
-  readonly maxVersion?: string;
+  readonly minVersion?: string | undefined;
+  readonly maxVersion?: string | undefined;
 }
 
 /** Version of the handshake and sub-channel protocol that this code speaks. */
