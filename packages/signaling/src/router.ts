@@ -117,9 +117,11 @@ class EnvelopeRouter implements Router {
   }
 
   async removeCarrier(name: string): Promise<void> {
-    const carrier = this.#slots.get(name)?.carrier;
+    const slot = this.#slots.get(name);
+    const carrier = slot?.carrier;
     if (!carrier) return;
     this.#slots.delete(name);
+    slot.carrier = undefined;
     await this.#startClosing(carrier);
   }
 

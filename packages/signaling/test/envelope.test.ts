@@ -1,3 +1,4 @@
+import { fuzzRuns } from '@claw/testkit';
 import { encodeCbor } from '@claw/wire';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
@@ -13,7 +14,7 @@ import {
   sealEnvelope,
 } from '../src/envelope.ts';
 import { startSealing } from '../src/hpke.ts';
-import { createNode, FUZZ_RUNS, failureOf, makeContent, NOW } from './support.ts';
+import { createNode, failureOf, makeContent, NOW } from './support.ts';
 
 const alice = await createNode();
 const bob = await createNode();
@@ -176,7 +177,7 @@ describe('fuzz', () => {
       fc.asyncProperty(arbitrary, async (bytes) => {
         expect(await codeOf(bytes)).toMatch(/^ENVELOPE_(MALFORMED|NOT_FOR_US|UNSEALABLE)$/);
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: fuzzRuns },
     );
   });
 
@@ -201,7 +202,7 @@ describe('fuzz', () => {
       fc.asyncProperty(plaintext, async (bytes) => {
         expect(await codeOf(sealRaw(() => bytes))).toMatch(/^ENVELOPE_/);
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: fuzzRuns },
     );
   });
 });

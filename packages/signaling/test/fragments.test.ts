@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cutFragments, FRAGMENT_HEADER_BYTES, MAX_FRAGMENTS, Reassembler } from '../src/fragments.ts';
-import { FUZZ_RUNS } from './support.ts';
 
 const MAX = 16 * 100;
 const open = (isForUs = (_head: Uint8Array) => true) => new Reassembler({ isForUs, maxEnvelopeBytes: MAX });
@@ -26,7 +26,7 @@ describe('fragments', () => {
           expect([reassembler.partials, reassembler.bytes]).toEqual([0, 0]);
         },
       ),
-      { numRuns: Math.min(FUZZ_RUNS, 500) },
+      { numRuns: Math.min(fuzzRuns, 500) },
     );
   });
 
@@ -135,7 +135,7 @@ describe('reassembler', () => {
         expect(reassembler.bytes).toBeLessThanOrEqual(2000);
         if (reassembler.partials === 0) expect(reassembler.bytes).toBe(0);
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: fuzzRuns },
     );
     expect(FRAGMENT_HEADER_BYTES).toBe(11);
   });

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { carrierCompliance } from '@claw/testkit';
+import { carrierCompliance, fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type HandCarrier, openHandCarrier, readHandText, writeHandText } from '../src/carriers/hand-carrier.ts';
-import { createNode, FUZZ_RUNS, failureOf } from './support.ts';
+import { createNode, failureOf } from './support.ts';
 
 const alice = await createNode();
 const bob = await createNode();
@@ -75,7 +75,7 @@ describe('hand text', () => {
       fc.property(fc.uint8Array({ minLength: 1, maxLength: 400 }), (bytes) => {
         expect(readHandText(writeHandText(bytes)).equals(bytes)).toBe(true);
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: fuzzRuns },
     );
   });
 
@@ -94,7 +94,7 @@ describe('hand text', () => {
           expect(error).toMatchObject({ code: 'HAND_TEXT_INVALID' });
         }
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: fuzzRuns },
     );
   });
 });

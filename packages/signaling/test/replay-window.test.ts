@@ -1,7 +1,7 @@
+import { fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ReplayWindow } from '../src/replay-window.ts';
-import { FUZZ_RUNS } from './support.ts';
 
 describe('replay window', () => {
   it('window admits a sequence once when it comes again before its expiry', () => {
@@ -75,7 +75,7 @@ describe('replay window', () => {
           expect(window.senders).toBeLessThanOrEqual(3);
         }
       }),
-      { numRuns: FUZZ_RUNS },
+      { numRuns: fuzzRuns },
     );
   });
 });

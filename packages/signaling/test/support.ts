@@ -2,11 +2,8 @@
 
 import { createSocket } from 'node:dgram';
 import { type KeyHolder, type NodeId, publicKeyOf, type SealingKey } from '@claw/contracts';
-import { createFakeKeyHolder, fuzzRuns } from '@claw/testkit';
+import { createFakeKeyHolder } from '@claw/testkit';
 import { createEnvelopeReader, type EnvelopeContent, type EnvelopeReader, type Recipient } from '../src/envelope.ts';
-
-/** Inputs that each fuzz test tries. */
-export const FUZZ_RUNS = fuzzRuns();
 
 export interface TestNode {
   readonly keyHolder: KeyHolder;

@@ -20,7 +20,7 @@ import {
 } from '@claw/base';
 import { type Carrier, type CarrierStatus, type EnvelopeHandler, type NodeId, publicKeyOf } from '@claw/contracts';
 import makeMdns, { type MulticastDNS, type ResponsePacket } from 'multicast-dns';
-import { ENVELOPE_HEAD_BYTES, isEnvelopeFor } from '../envelope.ts';
+import { isEnvelopeFor } from '../envelope.ts';
 import { cutFragments, MAX_FRAGMENTS, Reassembler } from '../fragments.ts';
 import { CarrierCounters, type CountedCarrierStatus } from './carrier-counters.ts';
 import { type JoinReport, listInterfaces, MDNS_GROUP, MDNS_PORT, MulticastSocket } from './multicast-socket.ts';
@@ -84,8 +84,7 @@ class MdnsCarrier implements LanCarrier {
     this.#log = options.logger ?? silentLogger;
     const publicKey = publicKeyOf(options.nodeId);
     this.#reassembler = new Reassembler({
-      // Too short to carry a hint: the router will say what is wrong with it.
-      isForUs: (head) => head.length < ENVELOPE_HEAD_BYTES || isEnvelopeFor(publicKey, head),
+      isForUs: (head) => isEnvelopeFor(publicKey, head),
       maxEnvelopeBytes: LAN_MAX_ENVELOPE_BYTES,
     });
     this.rescan();

@@ -56,11 +56,15 @@ export class MulticastSocket extends EventEmitter {
     return this.#socket.address();
   }
 
+  /** Binds in the next tick: our lookup would have its failure heard before anyone listens for it. */
   bind(port: number, address: string, listening: () => void): void {
-    this.#socket.bind(port, address, () => {
-      attempt(() => this.#socket.setMulticastTTL(MULTICAST_TTL));
-      attempt(() => this.#socket.setMulticastLoopback(true));
-      listening();
+    process.nextTick(() => {
+      if (!this.#open) return;
+      this.#socket.bind(port, address, () => {
+        attempt(() => this.#socket.setMulticastTTL(MULTICAST_TTL));
+        attempt(() => this.#socket.setMulticastLoopback(true));
+        listening();
+      });
     });
   }
 

@@ -20,6 +20,8 @@ import {
 
 /** What a waiting frame costs besides its bytes. */
 const FRAME_OVERHEAD_BYTES = 256;
+/** Shortest pause of reading: long enough that what comes next finds some of its rate there. */
+const MIN_PAUSE_MS = 250;
 /** How long a peer has to answer our closing before the socket is destroyed. */
 const CLOSE_GRACE_MS = 1000;
 const CLOSE = { protocol: 1002, policy: 1008 } as const;
@@ -178,7 +180,7 @@ export class RelaySession {
     if (this.#resumeTimer || this.#ended) return;
     this.#write(encodeFrame({ type: 'error', code: 'rate-limited' }));
     this.#socket.pause();
-    this.#resumeTimer = this.#hub.clock.setTimer(waitMs, () => {
+    this.#resumeTimer = this.#hub.clock.setTimer(Math.max(waitMs, MIN_PAUSE_MS), () => {
       this.#resumeTimer = undefined;
       this.#socket.resume();
     });
