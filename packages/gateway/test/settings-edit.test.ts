@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, renameSync, watch, writeFileSync, writeSync } from 'node:fs';
 import { lstat, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -46,9 +46,9 @@ const blank = fc.constantFrom('', ' ', '\n', '\r\n  ', '\t', ' /* c, } */ ', ' /
 const key = fc.constantFrom('a', 'b', 'c', '$d', 'with space', "it's", 'é', 'null', '');
 const scalar: fc.Arbitrary<JsonValue> = fc.oneof(fc.string({ maxLength: 8 }), fc.integer(), fc.boolean(), fc.constant(null), fc.constantFrom('\\', '"', "'", '\u2028', '\n', '😀\ud800'));
 const plainValue = fc.letrec<{ value: JsonValue }>((tie) => ({
-  value: fc.oneof({ maxDepth: 3, withCrossShrink: true }, scalar, fc.array(tie('value'), { maxLength: 3 }), fc.dictionary(key, tie('value'), { maxKeys: 4 })),
+  value: fc.oneof({ maxDepth: 3, withCrossShrink: true }, scalar, fc.array(tie('value'), { maxLength: 3 }), fc.dictionary(key, tie('value'), { maxKeys: 4, noNullPrototype: true })),
 })).value;
-const model = fc.dictionary(key, plainValue, { maxKeys: 6 });
+const model = fc.dictionary(key, plainValue, { maxKeys: 6, noNullPrototype: true });
 
 type Dice = <T>(arbitrary: fc.Arbitrary<T>) => T;
 function dress(value: JsonValue, dice: Dice): string {
@@ -174,7 +174,7 @@ test('the first edit makes a commented file of mode 0600', async () => {
   expect(text).toMatch(/^\/\/ Settings of this OpenClaw node/);
   expect(text).toContain('  services: {\n    ssh: { kind: "tcp", target: "127.0.0.1:22" }\n  },\n  name: "desk"\n}\n');
   expect((await loadSettings(home)).settings).toMatchObject({ name: 'desk', services: { ssh: { kind: 'tcp', to: [] } } });
-  expect(await readdir(home)).toEqual(['claw.json']);
+  expect(await readdir(home)).toEqual(['claw.json', 'claw.json.lock']);
 });
 
 test('an edit whose result is invalid is refused and the file stays', async () => {
@@ -199,7 +199,7 @@ test.each(['', '{', '{ name: "a" ', 'not json', '\0'])('a broken file (%j) is ne
   await writeFile(file, text);
   await expect(editSettings(home, [{ path: ['name'], value: 'a' }])).rejects.toMatchObject({ code: 'SETTINGS_SYNTAX' });
   expect(await readFile(file, 'utf8')).toBe(text);
-  expect(await readdir(home)).toEqual(['claw.json']);
+  expect(await readdir(home)).toEqual(['claw.json', 'claw.json.lock']);
 });
 
 test('foreign root keys and openclaw.json keep every byte', async () => {
@@ -218,7 +218,7 @@ test('a linked file stays a link, its target is edited, and a dangling one is cr
   expect((await lstat(file)).isSymbolicLink()).toBe(true);
   expect(await readlink(file)).toBe('dotfiles.json5');
   expect(readSettings(await readFile(elsewhere, 'utf8'), home).settings).toMatchObject({ name: 'a', lan: false });
-  expect((await readdir(home)).sort()).toEqual(['claw.json', 'dotfiles.json5']);
+  expect((await readdir(home)).sort()).toEqual(['claw.json', 'claw.json.lock', 'dotfiles.json5']);
 });
 
 test('what a killed writer left is removed by the next one, and nothing else', async () => {
@@ -226,7 +226,7 @@ test('what a killed writer left is removed by the next one, and nothing else', a
   await writeFile(join(home, 'claw.json.bak'), 'mine');
   await writeFile(join(home, 'claw.json.swp.tmp'), 'mine');
   await editSettings(home, [{ path: ['lan'], value: false }]);
-  expect((await readdir(home)).sort()).toEqual(['claw.json', 'claw.json.bak', 'claw.json.swp.tmp']);
+  expect((await readdir(home)).sort()).toEqual(['claw.json', 'claw.json.bak', 'claw.json.lock', 'claw.json.swp.tmp']);
 });
 
 /** A process that makes `count` edits, each a service of its own, and prints the name of each that is durable. */
@@ -247,21 +247,24 @@ function startWriter(id: string, count: number) {
 }
 
 test('200 edits by 8 processes all survive, and so do those of an editor that knows no lock', { timeout: 120_000 }, async () => {
-  await writeFile(file, '// top\n{\n  // mine\n  foreign: { n: 0 },\n}\n');
+  let n = 100_000;
+  await writeFile(file, `// top\n{\n  // mine\n  foreign: { n: ${n} },\n}\n`);
   const writers = Array.from({ length: 8 }, (_, index) => startWriter(`w${index}`, 25));
   const all = Promise.all(writers.map((writer) => writer.ended));
-  // The editor reads and writes back in one go, in place, as `nano` and `sed -i`-less scripts do.
+  // An editor that changes its own six bytes in place, in whatever inode it opened.
   let running = true;
   void all.finally(() => (running = false));
-  let edits = 0;
   while (running) {
-    const text = readFileSync(file, 'utf8');
-    const next = text.replace(/n: (\d+)/, `n: ${edits + 1}`);
-    if (text.includes(`n: ${edits} `)) {
-      writeFileSync(file, next);
-      edits += 1;
-    } else expect.fail(`edit ${edits} of the foreign editor was lost: ${text.slice(0, 80)}`);
-    await new Promise((resolve) => setTimeout(resolve, 40));
+    const opened = openSync(file, 'r+');
+    const at = readFileSync(opened, 'utf8').indexOf(`n: ${n} `);
+    if (at >= 0) {
+      n += 1;
+      writeSync(opened, String(n), at + 3);
+    }
+    closeSync(opened);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const shown = () => readFileSync(file, 'utf8').includes(`n: ${n} `);
+    await expect.poll(shown, { timeout: 5000, interval: 5, message: `edit ${n} of the other editor was lost` }).toBe(true);
   }
   for (const { code, err } of await all) expect({ code, err }).toEqual({ code: 0, err: '' });
   const text = await readFile(file, 'utf8');
@@ -269,9 +272,60 @@ test('200 edits by 8 processes all survive, and so do those of an editor that kn
   const expected = writers.flatMap((_, writer) => Array.from({ length: 25 }, (_, i) => `w${writer}-${i}`));
   expect(Object.keys(settings.services).sort()).toEqual(expected.sort());
   expect(text.startsWith('// top\n{\n  // mine\n')).toBe(true);
-  expect(text).toContain(`n: ${edits} `);
-  expect(edits).toBeGreaterThan(5);
-  expect(await readdir(home)).toEqual(['claw.json']);
+  expect(text).toContain(`n: ${n} `);
+  expect(n).toBeGreaterThan(100_020);
+  expect(await readdir(home)).toEqual(['claw.json', 'claw.json.lock']);
+});
+
+test('what an editor writes into the very file that an edit replaces is merged', async () => {
+  writeFileSync(file, '{ foreign: 100000, }');
+  const opened = openSync(file, 'r+');
+  let written = false;
+  const watcher = watch(home, (_event, name) => {
+    if (name !== 'claw.json' || written) return;
+    written = true;
+    writeSync(opened, '7', 11);
+  });
+  await editSettings(home, [{ path: ['lan'], value: false }]);
+  watcher.close();
+  closeSync(opened);
+  expect(written).toBe(true);
+  expect(readFileSync(file, 'utf8')).toBe('{ foreign: 700000, lan: false, }');
+});
+
+test.each(['{ name: "theirs" }', '{ name: "ours__" }'])('a file that an editor renames into place meanwhile (%s) is edited in turn', async (theirs) => {
+  writeFileSync(file, '{ name: "ours__" }');
+  let renamed = false;
+  const watcher = watch(home, (_event, name) => {
+    if (!name?.endsWith('.tmp') || renamed) return;
+    renamed = true;
+    writeFileSync(join(home, 'other'), theirs);
+    renameSync(join(home, 'other'), file);
+  });
+  await editSettings(home, [{ path: ['lan'], value: false }]);
+  watcher.close();
+  expect(renamed).toBe(true);
+  expect(readFileSync(file, 'utf8')).toBe(theirs.replace(' }', ', lan: false }'));
+});
+
+test('a file that an editor creates while the first edit is being written is edited, not replaced', async () => {
+  let created = false;
+  const watcher = watch(home, (_event, name) => {
+    if (!name?.endsWith('.tmp') || created) return;
+    created = true;
+    writeFileSync(file, '{ name: "theirs" }');
+  });
+  await editSettings(home, [{ path: ['lan'], value: false }]);
+  watcher.close();
+  expect(created).toBe(true);
+  expect(readFileSync(file, 'utf8')).toBe('{ name: "theirs", lan: false }');
+});
+
+test('a file that is empty for a moment is waited for', async () => {
+  writeFileSync(file, '');
+  setTimeout(() => writeFileSync(file, '{ name: "theirs" }'), 60);
+  await editSettings(home, [{ path: ['lan'], value: false }]);
+  expect(readFileSync(file, 'utf8')).toBe('{ name: "theirs", lan: false }');
 });
 
 test('writers killed at any moment leave a valid file that holds every edit they reported', { timeout: 120_000 }, async () => {
@@ -287,12 +341,10 @@ test('writers killed at any moment leave a valid file that holds every edit they
     }
     const { settings } = await loadSettings(home);
     for (const name of reported) expect(settings.services).toHaveProperty([name]);
-    // The dead writer's lock: waited out once, at the end; removed by hand until then.
-    if (round < 9) await rm(`${file}.lock`, { force: true });
   }
   await editSettings(home, [{ path: ['name'], value: 'after' }]);
   expect((await loadSettings(home)).settings.name).toBe('after');
-  expect(await readdir(home)).toEqual(['claw.json']);
+  expect(await readdir(home)).toEqual(['claw.json', 'claw.json.lock']);
 });
 
 test('an editor that keeps writing ends in SETTINGS_CONFLICT and keeps its text', async () => {

@@ -99,7 +99,7 @@ test.each([
   ['', 'claw.json:1:1: found the end of the file'],
   ['// nothing', 'claw.json:1:11: found the end of the file'],
   ['{\n name: "a"\n lan: true }', 'claw.json:3:2: found unexpected token Identifier'],
-  ['{ name: "a }\n', 'claw.json:2:1: found the end of the file'],
+  ['{ name: "a }\n', 'claw.json:1:9: found the start of a string'],
   ['{\n name: "a,\n lan: "b" }', 'claw.json:2:8: found the start of a string, expected its closing quote on the same line'],
   ['[1]', 'claw.json:1:1: expected an object in braces, found an array'],
   ['{} {}', 'claw.json:1:4: found unexpected token LBrace'],

@@ -7,10 +7,10 @@
  * and our rename.
  */
 
-import { MessageChannel } from 'node:worker_threads';
-import { ClawError, type Clock, isClawError, makePrivateDirectory, sleep, systemClock, withFileLock } from '@claw/base';
+import { join } from 'node:path';
+import { ClawError, type Clock, holdProcess, isClawError, makePrivateDirectory, sleep, systemClock, withFileLock } from '@claw/base';
 import { checkDocument } from './check.ts';
-import { closestTo, faultsError, type SettingsErrorCode } from './errors.ts';
+import { closestTo, faultsError, SETTINGS_FILE, type SettingsErrorCode } from './errors.ts';
 import { decodeText, parseJson5 } from './json5.ts';
 import { settingsKeys } from './schema.ts';
 import { openSnapshot, removeLeftovers, replaceIfCurrent, resolveSettingsPath, type Snapshot } from './settings-file.ts';
@@ -25,7 +25,7 @@ const FIRST_TEXT = `// Settings of this OpenClaw node. The format is JSON5: comm
 {
 }
 `;
-/** The lock may be taken over after five seconds: be done before. */
+/** Less than our other writers wait for the lock. */
 const GIVE_UP_MS = 2500;
 /** How long an editor may take to save in place, seen from outside as a broken file. */
 const SETTLE_ATTEMPTS = 20;
@@ -42,14 +42,8 @@ export async function editSettings(home: string, edits: readonly Edit[], options
   await makePrivateDirectory(home);
   const path = await resolveSettingsPath(home);
   const clock = options.clock ?? systemClock;
-  // Waiting for the lock is a pending timer, and those let a process end.
-  const { port1: keepAlive } = new MessageChannel();
-  keepAlive.on('message', () => {});
-  try {
-    await withFileLock(path, () => editUnderLock(path, edits, clock), { clock });
-  } finally {
-    keepAlive.close();
-  }
+  using _ = holdProcess();
+  await withFileLock(join(home, SETTINGS_FILE), () => editUnderLock(path, edits, clock), { clock });
 }
 
 async function editUnderLock(path: string, edits: readonly Edit[], clock: Clock): Promise<void> {
@@ -81,7 +75,7 @@ function applyEdits(before: string, edits: readonly Edit[]): string {
   const earlier = checkDocument(parseJson5(before)).faults;
   if (earlier.length > 0) throw faultsError('SETTINGS_INVALID', before, earlier);
   const refused = faults.map((fault) => fault.message).join('\n');
-  throw new ClawError<SettingsErrorCode>('SETTINGS_INVALID', `claw.json would not be valid after this change: ${refused}`);
+  throw new ClawError<SettingsErrorCode>('SETTINGS_INVALID', `${SETTINGS_FILE} would not be valid after this change: ${refused}`);
 }
 
 /** A file saved in place is empty or cut for a moment: waits for it to parse. */

@@ -98,18 +98,28 @@ export function describeNode(node: ValueNode): string {
 }
 
 function readTokens(text: string): Json5Token[] {
+  refuseOpenStrings(text);
   const tokens = orSyntaxError(text, () => tokenize(text, { mode: 'json5' }));
   let depth = 0;
   return tokens.map(({ type, loc }) => {
     const [start, end] = rangeOf({ loc });
     if (type === 'LBrace' || type === 'LBracket') depth += 1;
     else if (type === 'RBrace' || type === 'RBracket') depth -= 1;
-    else if (type === 'String' && /(?<!\\)(?:\\\\)*[\r\n]/.test(text.slice(start, end).replaceAll('\\\r\n', ''))) {
-      throw syntaxError(text, start, 'found the start of a string, expected its closing quote on the same line');
-    }
     if (depth > MAX_DEPTH) throw syntaxError(text, start, `found ${depth} levels of nesting, expected at most ${MAX_DEPTH}`);
     return { type, start, end };
   });
+}
+
+/** Comments and strings; the group is the closing quote, empty where the line or the file ends first. */
+const COMMENT_OR_STRING =
+  /\/\/[^\r\n]*|\/\*(?:[^]*?\*\/|[^]*)|"(?:\\(?:\r\n|[^])|[^"\\\r\n])*("?)|'(?:\\(?:\r\n|[^])|[^'\\\r\n])*('?)/g;
+
+function refuseOpenStrings(text: string): void {
+  for (const match of text.matchAll(COMMENT_OR_STRING)) {
+    if ((match[1] ?? match[2]) === '') {
+      throw syntaxError(text, match.index, 'found the start of a string, expected its closing quote on the same line');
+    }
+  }
 }
 
 /** Momoa's errors carry an offset and end in `(line:column)`. */
@@ -119,7 +129,7 @@ function orSyntaxError<T>(text: string, read: () => T): T {
   } catch (error) {
     const message = errorText(error).replace(/ \(\d+:\d+\)$/, '').replace(/ found\.$/, '');
     if (message.startsWith('Unexpected end') || message.includes('\uffff')) {
-      throw syntaxError(text, text.length, 'found the end of the file, expected more: is a brace, quote or */ missing?');
+      throw syntaxError(text, text.length, 'found the end of the file, expected more: is a brace, a bracket or */ missing?');
     }
     const offset = error instanceof Error && 'offset' in error ? Number(error.offset) : 0;
     throw syntaxError(text, offset, `found ${message.charAt(0).toLowerCase()}${message.slice(1)}`);

@@ -26,15 +26,35 @@ export function styleOf(document: Json5Document): PrintStyle {
   const keyStarts = new Set(keys.map((key) => key.loc.start.offset));
   const firstString = tokens.find((token) => token.type === 'String' && !keyStarts.has(token.start));
   const firstIndent = root.members
-    .map((member) => /(?:^|[\r\n])([ \t]+)$/.exec(text.slice(0, member.loc.start.offset))?.[1])
-    .find((indent) => indent !== undefined);
+    .map((member) => indentBefore(text, member.loc.start.offset))
+    .find((indent) => indent);
   return {
     newline: /\r\n|\n|\r/.exec(text)?.[0] ?? '\n',
-    unit: firstIndent ?? '  ',
+    unit: firstIndent || '  ',
     quote: firstString ? (text[firstString.start] as '"' | "'") : keyQuote || '"',
     keyQuote,
     trailingComma: tokens.some((token, index) => token.type === 'Comma' && /^R/.test(nextCode(tokens, index)?.type ?? '')),
   };
+}
+
+/** The blanks before `offset` when nothing else stands before it on its line, or `undefined`. */
+export function indentBefore(text: string, offset: number): string | undefined {
+  let start = offset;
+  while (text[start - 1] === ' ' || text[start - 1] === '\t') start -= 1;
+  return start === 0 || isLineEnd(text[start - 1]) ? text.slice(start, offset) : undefined;
+}
+
+/** The blanks that open the line of `offset`. */
+export function indentAt(text: string, offset: number): string {
+  let start = offset;
+  while (start > 0 && !isLineEnd(text[start - 1])) start -= 1;
+  let end = start;
+  while (end < offset && (text[end] === ' ' || text[end] === '\t')) end += 1;
+  return text.slice(start, end);
+}
+
+export function isLineEnd(character: string | undefined): boolean {
+  return character === '\n' || character === '\r';
 }
 
 /** `indent` is that of the line on which the value begins; `inline` keeps it on one line. */
@@ -67,10 +87,9 @@ function quote(text: string, mark: '"' | "'"): string {
 }
 
 function isShallow(value: JsonValue): boolean {
-  if (value === null || typeof value !== 'object') return true;
-  return Object.values(value).every((item: JsonValue) => {
+  return Object.values(value as object).every((item: JsonValue) => {
     if (item === null || typeof item !== 'object') return true;
-    return Object.values(item).every((inner: JsonValue) => inner === null || typeof inner !== 'object');
+    return Array.isArray(item) ? item.every((inner) => inner === null || typeof inner !== 'object') : Object.keys(item).length === 0;
   });
 }
 

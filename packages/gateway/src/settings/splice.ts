@@ -8,7 +8,7 @@ import type { ObjectNode } from '@humanwhocodes/momoa';
 import { isDeepStrictEqual } from 'node:util';
 import { describeNode, type Json5Document, type Json5Token, type JsonValue, memberOf, parseJson5, rangeOf, valueOf } from './json5.ts';
 import { faultsError } from './errors.ts';
-import { type PrintStyle, printKey, printValue, styleOf } from './print.ts';
+import { indentAt, indentBefore, isLineEnd, type PrintStyle, printKey, printValue, styleOf } from './print.ts';
 
 export interface Edit {
   /** Keys from the root; at least one. An array is edited as one value. */
@@ -92,10 +92,11 @@ function planDeletion(document: Json5Document, parent: ObjectNode, member: Membe
 
 /** Removes a range; with it its line when nothing else stands there, or the blanks that it leaves doubled. */
 function blankOut(text: string, start: number, end: number): Splice {
-  const left = start - (/[ \t]*$/.exec(text.slice(0, start))?.[0].length ?? 0);
-  const right = end + (/^[ \t]*/.exec(text.slice(end))?.[0].length ?? 0);
-  const opensLine = left === 0 || /[\r\n]/.test(text[left - 1] as string);
-  const lineEnd = /^(?:\r\n|\n|\r)/.exec(text.slice(right, right + 2))?.[0];
+  let [left, right] = [start, end];
+  while (text[left - 1] === ' ' || text[left - 1] === '\t') left -= 1;
+  while (text[right] === ' ' || text[right] === '\t') right += 1;
+  const opensLine = left === 0 || isLineEnd(text[left - 1]);
+  const lineEnd = text.startsWith('\r\n', right) ? '\r\n' : isLineEnd(text[right]) ? (text[right] as string) : '';
   if (opensLine) return lineEnd ? { start: left, end: right + lineEnd.length, text: '' } : { start, end: right, text: '' };
   return lineEnd ? { start: left, end: right, text: '' } : { start, end: right, text: '' };
 }
@@ -123,7 +124,7 @@ function planInsertion(document: Json5Document, parent: ObjectNode, key: string,
   const next = tokens.find((token) => token.start >= from && !isComment(token)) as Json5Token;
   const hasComma = next.type === 'Comma';
   const at = skipComments(document, hasComma ? next.end : from);
-  const indent = last ? (ownIndent(text, last) ?? baseIndent + style.unit) : baseIndent + style.unit;
+  const indent = last ? (indentBefore(text, last.loc.start.offset) ?? baseIndent + style.unit) : baseIndent + style.unit;
   const lead = oneLine ? ' ' : `${style.newline}${indent}`;
   const tail = /[\r\n]/.test(text.slice(at, close)) || last ? '' : `${style.newline}${baseIndent}`;
   const inserted = `${lead}${entry(oneLine ? '' : indent, oneLine)}${hasComma ? ',' : ''}${tail}`;
@@ -150,16 +151,6 @@ function siblingStyle(text: string, style: PrintStyle, sibling: Member | undefin
 
 function isOneLine(document: Json5Document, node: ObjectNode): boolean {
   return node.members.length > 0 && !/[\r\n]/.test(document.text.slice(...rangeOf(node)));
-}
-
-/** The blanks that open the line of `offset`. */
-function indentAt(text: string, offset: number): string {
-  return /(?:^|[\r\n])([ \t]*)[^\r\n]*$/.exec(text.slice(0, offset))?.[1] ?? '';
-}
-
-/** The blanks before a member that opens its line, or `undefined`. */
-function ownIndent(text: string, member: Member): string | undefined {
-  return /(?:^|[\r\n])([ \t]*)$/.exec(text.slice(0, member.loc.start.offset))?.[1];
 }
 
 function isComment(token: Json5Token): boolean {
