@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { type AddressInfo, createServer } from 'node:net';
 import type { EnvelopeHandler } from '@claw/contracts';
 import { carrierCompliance, fuzzRuns, until, VirtualClock } from '@claw/testkit';
@@ -5,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { openRelay, openRelayCarrier, type Relay, type RelayCarrier, type RelayCarrierOptions } from '../src/index.ts';
+import { encodeFrame } from '../src/relay/relay-protocol.ts';
 import { RelayClient } from './relay-client.ts';
 import { createNode, failureOf, type TestNode } from './support.ts';
 
@@ -149,7 +151,7 @@ describe('relay carrier', () => {
     await other.untilClosed();
   });
 
-  it('carrier gives a relay up when it says nothing for 50 s, or does not finish the login in 10', async () => {
+  it('carrier gives a relay up when it does not finish the login within 10 s', async () => {
     const clock = new VirtualClock();
     let connections = 0;
     const { port } = await openMuteRelay(() => {
@@ -161,17 +163,57 @@ describe('relay carrier', () => {
     await until(() => carrier.status().detail === 'the relay does not answer', 'the deadline');
     await clock.advance(250);
     await until(() => connections === 2, 'the second dialling');
+  });
 
+  it('carrier gives a relay up when it was silent for 50 s, pinged and did not answer', async () => {
+    const clock = new VirtualClock();
+    let pings = 0;
+    const { port } = await openMuteRelay((socket) => {
+      socket.on('ping', () => {
+        pings += 1;
+      });
+      socket.on('message', () => socket.send(encodeFrame({ type: 'ready' })));
+      socket.send(encodeFrame({ type: 'challenge', challenge: Buffer.alloc(32) }));
+    });
+    const carrier = openTestCarrier(alice, `ws://127.0.0.1:${port}`, { clock });
+    await untilUp(carrier);
+    await clock.advance(25_000);
+    await until(() => pings === 1, 'a ping');
+    expect(isUp(carrier)).toBe(true);
+    await clock.advance(25_000);
+    await until(() => !isUp(carrier), 'the end');
+  });
+
+  it('carrier keeps a silent connection when its pings are answered', async () => {
+    const clock = new VirtualClock();
+    // On the system's clock the relay sends no ping of its own in this time.
     const relay = await openTestRelay();
-    const idle = openTestCarrier(bob, relay.url, { clock });
-    await untilUp(idle);
-    // The relay's own clock is the system's, so it sends no ping; ours are answered.
-    for (let count = 0; count < 8; count += 1) {
+    const carrier = openTestCarrier(bob, relay.url, { clock });
+    await untilUp(carrier);
+    for (let count = 0; count < 6; count += 1) {
       await clock.advance(25_000);
-      await until(() => relay.stats().connections === 1, 'an answer');
-      await new Promise((resolve) => setImmediate(resolve));
+      // Its answer follows the pong, so the pong has arrived as well.
+      const { detail } = carrier.status();
+      carrier.send(alice.nodeId, Buffer.from('x'));
+      await until(() => carrier.status().detail !== detail, 'an answer');
+      expect(isUp(carrier)).toBe(true);
     }
-    expect(isUp(idle)).toBe(true);
+  });
+
+  it('carrier and relay speak TLS when the carrier trusts the certificate, and not otherwise', async (context) => {
+    const tls = createCertificate();
+    if (!tls) return context.skip('there is no openssl command');
+    const relay = await openRelay({ tls });
+    onTestFinished(() => relay.close());
+    expect(relay.url).toMatch(/^wss:/);
+    const inbox: Uint8Array[] = [];
+    const a = openTestCarrier(alice, relay.url, { caPem: tls.certPem });
+    const b = openTestCarrier(bob, relay.url, { caPem: tls.certPem, onEnvelope: (bytes) => inbox.push(bytes) });
+    const doubtful = openTestCarrier(alice, relay.url);
+    await untilUp(a, b);
+    a.send(bob.nodeId, Buffer.from('over TLS'));
+    await until(() => inbox.length === 1, 'the envelope');
+    await until(() => /self-signed/.test(doubtful.status().detail), 'the refusal');
   });
 
   it('carrier is closed within a second when the relay does not answer the closing', async () => {
@@ -229,7 +271,7 @@ describe('relay carrier', () => {
 
 /** A WebSocket server that greets as a relay does and then does what the test says. */
 async function openMuteRelay(onConnection: (socket: WebSocket) => void): Promise<{ port: number }> {
-  const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', autoPong: false });
   server.on('connection', (socket) => {
     socket.on('error', () => {});
     onConnection(socket);
@@ -240,6 +282,15 @@ async function openMuteRelay(onConnection: (socket: WebSocket) => void): Promise
   });
   await new Promise((resolve) => server.once('listening', resolve));
   return { port: (server.address() as AddressInfo).port };
+}
+
+/** A certificate for 127.0.0.1 that signs itself; `undefined` where there is no openssl to make it. */
+function createCertificate(): { certPem: string; keyPem: string } | undefined {
+  const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout - -subj /CN=test';
+  const options = [...request.split(' '), '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const { stdout, status } = spawnSync('openssl', options, { encoding: 'utf8' });
+  const at = stdout?.indexOf('-----BEGIN CERTIFICATE') ?? -1;
+  return status === 0 && at > 0 ? { keyPem: stdout.slice(0, at), certPem: stdout.slice(at) } : undefined;
 }
 
 async function unusedPort(): Promise<number> {

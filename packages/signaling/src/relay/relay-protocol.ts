@@ -1,6 +1,8 @@
 /**
  * Frames of the relay protocol, subprotocol `claw-relay.1`: one binary WebSocket
- * message each, the first byte says which. docs/protocols/relay.md has the sequence.
+ * message each, the first byte says which. CHALLENGE, LOGIN, READY; then SENDs one
+ * way, the rest the other; ERROR at any time. The relay closes after every ERROR
+ * but `rate-limited`.
  *
  *   SEND      1 | to 32 | envelope       client to relay
  *   DELIVER   2 | envelope               relay to client
@@ -25,7 +27,7 @@ const MAX_CODE_LENGTH = 32;
 const TYPE = { send: 1, deliver: 2, absent: 3, error: 4, challenge: 5, login: 6, ready: 7 } as const;
 
 /** Codes in ERROR frames. Part of the protocol: they never change meaning. */
-export type RelayErrorCode = 'login-refused' | 'malformed' | 'rate-limited' | 'replaced' | 'shutdown' | 'too-slow';
+export type RelayErrorCode = 'login-refused' | 'malformed' | 'rate-limited' | 'replaced' | 'shutdown';
 
 export type ClientFrame =
   | { readonly type: 'send'; readonly to: Buffer; readonly envelope: Buffer }
