@@ -10,6 +10,8 @@ export {
 export { createFakeKeyHolder } from './fake-key-holder.ts';
 export { fuzzRuns } from './fuzz-runs.ts';
 export { MemoryCarrier, type MemoryCarrierOptions, MemoryNetwork, type Tamper } from './memory-carrier.ts';
+export { MemoryRtcNetwork, type MemoryRtcOptions } from './memory-peer-connection.ts';
+export { connectPair, type EngineFactory, peerConnectionCompliance } from './peer-connection-compliance.ts';
 export { seededRandom } from './seeded-random.ts';
 export { temporaryDirectory } from './temporary-directory.ts';
 export { VirtualClock } from './virtual-clock.ts';
