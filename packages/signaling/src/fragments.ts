@@ -70,6 +70,13 @@ interface Partial {
   bytes: number;
 }
 
+/** A message of which no more fragments are wanted. */
+interface Settled {
+  readonly atMs: number;
+  /** Complete; otherwise it began like one for another node. */
+  readonly done: boolean;
+}
+
 export class Reassembler {
   readonly #isForUs: (head: Uint8Array) => boolean;
   readonly #maxEnvelopeBytes: number;
@@ -78,7 +85,7 @@ export class Reassembler {
   readonly #maxAgeMs: number;
   /** Both in order of age. */
   readonly #partials = new Map<string, Partial>();
-  readonly #settled = new Map<string, number>();
+  readonly #settled = new Map<string, Settled>();
   readonly #stats = { malformed: 0, ignored: 0, evicted: 0 };
   #bytes = 0;
 
@@ -112,11 +119,14 @@ export class Reassembler {
     const sound = fragment[0] === MAGIC && count > 0 && count <= MAX_FRAGMENTS && index < count && part.length > 0;
     if (!sound || part.length > this.#maxEnvelopeBytes) return this.#refuse('malformed');
     const id = Buffer.from(fragment.subarray(1, 1 + ID_BYTES)).toString('latin1');
-    if (this.#settled.has(id)) return this.#refuse('ignored');
+    const settled = this.#settled.get(id);
+    if (settled?.done || (settled && index > 0)) return this.#refuse('ignored');
     if (index === 0 && !this.#isForUs(part.subarray(0, ENVELOPE_HEAD_BYTES))) {
-      this.#settle(id, nowMs);
+      this.#settle(id, { atMs: nowMs, done: false });
       return this.#refuse('ignored');
     }
+    // A first fragment for us after one that was not: the other was forged.
+    this.#settled.delete(id);
     const partial = this.#partials.get(id) ?? this.#begin(id, count, nowMs);
     if (partial.parts.length !== count) return this.#refuse('malformed');
     if (partial.parts[index]) return this.#refuse('ignored');
@@ -146,14 +156,15 @@ export class Reassembler {
     const envelope = Buffer.concat(partial.parts as Buffer[]);
     // A wrong part in between: forget all of it, so that a repetition can still bring the right ones.
     if (messageId(envelope).toString('latin1') !== id) return this.#refuse('malformed');
-    this.#settle(id, nowMs);
+    this.#settle(id, { atMs: nowMs, done: true });
     return envelope;
   }
 
   /** Remembers that no more fragments of `id` are wanted. */
-  #settle(id: string, nowMs: number): void {
+  #settle(id: string, settled: Settled): void {
     this.#drop(id);
-    this.#settled.set(id, nowMs);
+    this.#settled.delete(id);
+    this.#settled.set(id, settled);
     if (this.#settled.size > 4 * this.#maxPartials) this.#settled.delete(oldestKey(this.#settled));
   }
 
@@ -163,8 +174,8 @@ export class Reassembler {
       this.#stats.evicted += partial.parts.length - partial.missing;
       this.#drop(id);
     }
-    for (const [id, settledMs] of this.#settled) {
-      if (nowMs - settledMs <= this.#maxAgeMs) break;
+    for (const [id, { atMs }] of this.#settled) {
+      if (nowMs - atMs <= this.#maxAgeMs) break;
       this.#settled.delete(id);
     }
   }

@@ -5,18 +5,20 @@
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
 import { until } from '@claw/testkit';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { envelopeHint } from '../src/envelope.ts';
 import { createNode, type TestNode } from './support.ts';
 
+/** The command of iproute2. */
+const IP = 'ip';
 const id = randomBytes(3).toString('hex');
 const spaces = { a: `clawsig-${id}-a`, b: `clawsig-${id}-b` };
 
 function ip(...words: string[]): boolean {
-  return spawnSync('ip', words, { stdio: 'ignore' }).status === 0;
+  return spawnSync(IP, words, { stdio: 'ignore' }).status === 0;
 }
 
 /** Joins the namespaces by link `number`, 10.99.number.1 and .2, and waits until both ends are running. */
@@ -28,9 +30,7 @@ async function addLink(number: number): Promise<void> {
     ip('-n', spaces[side], 'link', 'set', names[side], 'up');
   }
   const isRunning = (side: 'a' | 'b') =>
-    spawnSync('ip', ['-n', spaces[side], 'link', 'show', names[side]], { encoding: 'utf8' }).stdout.includes(
-      'state UP',
-    );
+    spawnSync(IP, ['-n', spaces[side], 'link', 'show', names[side]], { encoding: 'utf8' }).stdout.includes('state UP');
   await until(() => isRunning('a') && isRunning('b'), 'the link');
 }
 
@@ -44,8 +44,8 @@ class LanProcess {
   #answers = 0;
 
   constructor(space: string, node: TestNode) {
-    const script = join(import.meta.dirname, 'lan-child.ts');
-    this.#child = spawn('ip', ['netns', 'exec', space, process.execPath, script, node.nodeId], {
+    const script = fileURLToPath(import.meta.resolve('./lan-child.ts'));
+    this.#child = spawn(IP, ['netns', 'exec', space, process.execPath, script, node.nodeId], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     if (!this.#child.stdout) throw new Error('no output');

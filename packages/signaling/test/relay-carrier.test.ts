@@ -10,6 +10,8 @@ import { encodeFrame } from '../src/relay/relay-protocol.ts';
 import { RelayClient } from './relay-client.ts';
 import { createNode, failureOf, type TestNode } from './support.ts';
 
+/** The command, which not every machine has. */
+const OPENSSL = 'openssl';
 const alice = await createNode();
 const bob = await createNode();
 
@@ -288,7 +290,7 @@ async function openMuteRelay(onConnection: (socket: WebSocket) => void): Promise
 function createCertificate(): { certPem: string; keyPem: string } | undefined {
   const request = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -keyout - -subj /CN=test';
   const options = [...request.split(' '), '-addext', 'subjectAltName=IP:127.0.0.1'];
-  const { stdout, status } = spawnSync('openssl', options, { encoding: 'utf8' });
+  const { stdout, status } = spawnSync(OPENSSL, options, { encoding: 'utf8' });
   const at = stdout?.indexOf('-----BEGIN CERTIFICATE') ?? -1;
   return status === 0 && at > 0 ? { keyPem: stdout.slice(0, at), certPem: stdout.slice(at) } : undefined;
 }

@@ -28,6 +28,8 @@ export interface RelayStats {
   readonly droppedByRate: number;
   /** Envelopes for which their reader, or the relay, had no room. */
   readonly droppedBySlowReader: number;
+  /** Readers cut off because they held the most when the relay had no room left. */
+  readonly slowReadersEnded: number;
   /** Connections that sent a frame which is none. */
   readonly malformed: number;
   readonly loginsRefused: number;
@@ -61,6 +63,7 @@ export class RelayHub {
     absent: 0,
     droppedByRate: 0,
     droppedBySlowReader: 0,
+    slowReadersEnded: 0,
     malformed: 0,
     loginsRefused: 0,
     connectionsRefused: 0,
@@ -122,11 +125,25 @@ export class RelayHub {
     }
   }
 
-  /** Reserves room for what a session holds; false when the relay holds all it may. */
+  /**
+   * Reserves room for what a session holds. When all is taken, the reader that holds the most
+   * is cut off, so that those who do not read cannot keep others from being served.
+   */
   takeRoom(bytes: number): boolean {
+    if (this.#bufferedBytes + bytes > this.limits.maxBufferedBytes) this.#endSlowestReader();
     if (this.#bufferedBytes + bytes > this.limits.maxBufferedBytes) return false;
     this.#bufferedBytes += bytes;
     return true;
+  }
+
+  #endSlowestReader(): void {
+    let slowest: RelaySession | undefined;
+    for (const session of this.#nodes.values()) {
+      if (session.bufferedBytes > (slowest?.bufferedBytes ?? 0)) slowest = session;
+    }
+    if (!slowest) return;
+    this.stats.slowReadersEnded += 1;
+    slowest.terminate();
   }
 
   giveRoom(bytes: number): void {

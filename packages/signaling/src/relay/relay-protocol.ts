@@ -17,7 +17,7 @@ import { signalingError } from '../errors.ts';
 
 export const RELAY_SUBPROTOCOL = 'claw-relay.1';
 export const CHALLENGE_BYTES = 32;
-export const KEY_BYTES = 32;
+const KEY_BYTES = 32;
 /** What SEND adds to an envelope. */
 export const SEND_HEADER_BYTES = 1 + KEY_BYTES;
 

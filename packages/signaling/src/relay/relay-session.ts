@@ -88,9 +88,10 @@ export class RelaySession {
     this.#graceTimer = this.#hub.clock.setTimer(CLOSE_GRACE_MS, () => this.#socket.terminate());
   }
 
-  /** Ends without a word. */
+  /** Ends without a word; what it held is free at once. */
   terminate(): void {
     this.#socket.terminate();
+    this.#onClose();
   }
 
   /** Called every `keepAliveMs`: asks for a sign of life, and ends who gave none since the last time. */
@@ -191,6 +192,11 @@ export class RelaySession {
     const cost = frame.length + FRAME_OVERHEAD_BYTES;
     if (this.#bufferedBytes + cost > this.#hub.limits.maxBufferedBytesPerNode) return false;
     if (!this.#hub.takeRoom(cost)) return false;
+    // Making room can have been the end of this very session.
+    if (this.#closed) {
+      this.#hub.giveRoom(cost);
+      return false;
+    }
     this.#bufferedBytes += cost;
     this.#socket.send(frame, () => {
       // After the close the whole account has been settled.
