@@ -5,18 +5,18 @@
  */
 
 import { watch } from 'node:fs';
-import { ClawError, type Clock, errorCode, errorText, type Logger, makePrivateDirectory, type Random, TaskScope } from '@claw/base';
+import { ClawError, type Clock, errorCode, errorText, type FileLock, type Logger, makePrivateDirectory, type Random, TaskScope } from '@claw/base';
 import type { NodeId, RtcEngine } from '@claw/contracts';
 import { CertificatePool, type KeyHolderProcess, type KeyUnlock, openKeyHolder, type PeerRecord, PeerStore } from '@claw/identity';
 import { DEFAULT_SESSION_LIMITS, type IncomingChannel, InviteBook, type Link, LinkKeeper, Pairing } from '@claw/link';
-import { openHandCarrier, openLanCarrier, openRouter, type Router } from '@claw/signaling';
+import { openHandCarrier, openLanCarrier, openRouter, parseRelayUrl, type Router } from '@claw/signaling';
 import { nodeError } from '../errors.ts';
 import { Forward } from '../services/forward.ts';
 import { CATALOG_SERVICE, type Catalog, catalogSchema, MAX_CATALOG_BYTES, SEND_SERVICE } from '../services/protocol.ts';
 import { Shares } from '../services/shares.ts';
-import { type Edit, editSettings, type LoadedSettings, loadSettings, SETTINGS_FILE, type Settings } from '../settings/index.ts';
+import { type Edit, editSettings, type JsonValue, type LoadedSettings, loadSettings, type Service, SETTINGS_FILE, type Settings } from '../settings/index.ts';
 import { Inbox } from '../transfer/inbox.ts';
-import { type HomeLock, lockHome } from './home-lock.ts';
+import { lockHome } from './home-lock.ts';
 import { RelaySet } from './relay-set.ts';
 import * as v from 'valibot';
 
@@ -31,6 +31,8 @@ export interface NodeOptions {
   /** Something without which the node cannot go on has failed; the owner closes it. */
   readonly onFatal: (error: Error) => void;
 }
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
 const ATTEMPT_DEADLINE_MS = 15_000;
 /** Descriptions carried by people take as long as people do. */
@@ -51,7 +53,7 @@ export class Node implements AsyncDisposable {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly engineName: string;
-  readonly #lock: HomeLock;
+  readonly #lock: FileLock;
   readonly #certificates: CertificatePool;
   readonly #relays: RelaySet;
   readonly #scope: TaskScope;
@@ -83,14 +85,14 @@ export class Node implements AsyncDisposable {
       const sealingKey = await keyHolder.issueSealingKey();
       return new Node(options, lock, loaded, keyHolder, peers, invites, sealingKey);
     } catch (error) {
-      await lock.release();
+      lock.release();
       throw error;
     }
   }
 
   private constructor(
     options: NodeOptions,
-    lock: HomeLock,
+    lock: FileLock,
     loaded: LoadedSettings,
     keyHolder: KeyHolderProcess,
     peers: PeerStore,
@@ -190,6 +192,26 @@ export class Node implements AsyncDisposable {
     await this.#applySettings();
   }
 
+  /** Adds a relay of our own, for good. */
+  async addRelay(url: string): Promise<void> {
+    parseRelayUrl(url);
+    if (!this.settings.relays.includes(url)) await this.edit([{ path: ['relays'], value: [...this.settings.relays, url] }]);
+  }
+
+  /** Lends a service under `name` to `to` besides those who have it; without a service, a present one. */
+  async lend(name: string, service: DistributiveOmit<Service, 'to'> | undefined, to: readonly string[]): Promise<void> {
+    const present = this.settings.services[name];
+    const target = service ?? present;
+    if (!target) {
+      throw nodeError('SERVICE_UNKNOWN', `this node lends nothing called "${name}" yet`, {
+        hint: 'Say what it is: --tcp HOST:PORT, --http URL, --mcp "COMMAND" or --files DIR.',
+      });
+    }
+    // Grants name node ids: a name could come to mean another machine.
+    const ids = new Set([...(present?.to ?? []), ...to.map((peer) => this.peers.find(peer).id)]);
+    await this.edit([{ path: ['services', name], value: { ...target, to: [...ids] } as JsonValue }]);
+  }
+
   /** What `peer` lends to this node. */
   async catalogOf(peer: PeerRecord, signal?: AbortSignal): Promise<Catalog> {
     const link = await this.keeper.linkTo(peer.id, signal ? { signal } : {});
@@ -275,7 +297,7 @@ export class Node implements AsyncDisposable {
     await this.router.close();
     await this.#certificates.close();
     await this.keyHolder.close();
-    await this.#lock.release();
+    this.#lock.release();
   }
 
   // --- wiring

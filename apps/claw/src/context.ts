@@ -1,0 +1,42 @@
+/** What every verb gets: the home, the way to print, and the daemon when it needs one. */
+
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createGatewayClient, type GatewayClient, readSessionFile } from '@claw/gateway';
+import { startDaemon } from './daemon/start.ts';
+import { Output } from './output.ts';
+
+export interface GlobalOptions {
+  readonly home?: string;
+  readonly json?: boolean;
+}
+
+export class Context {
+  readonly home: string;
+  readonly out: Output;
+  /** Aborted by Ctrl-C. */
+  readonly signal: AbortSignal;
+
+  constructor(options: GlobalOptions, signal: AbortSignal) {
+    this.home = resolve(options.home ?? process.env['OPENCLAW_HOME'] ?? join(homedir(), '.openclaw'));
+    this.out = new Output(options.json ?? false);
+    this.signal = signal;
+  }
+
+  /** The running daemon, or `undefined`. */
+  async running(): Promise<GatewayClient | undefined> {
+    const session = await readSessionFile(this.home);
+    return session && createGatewayClient({ port: session.port, token: session.token });
+  }
+
+  /** The daemon, started when it does not run. */
+  async daemon(): Promise<GatewayClient> {
+    const running = await this.running();
+    if (running) return running;
+    const started = await startDaemon({ home: this.home });
+    this.out.note(`Started the node (process ${started.pid}); "claw down" stops it.`);
+    const client = await this.running();
+    if (!client) throw new Error('the node started and ended at once; see "claw logs"');
+    return client;
+  }
+}

@@ -1,0 +1,51 @@
+/** The composition of a daemon: which engine, which clock, a node and its local API. */
+
+import { type Logger, systemClock, systemRandom } from '@claw/base';
+import { Node, openNodeApi } from '@claw/gateway';
+import type { KeyUnlock } from '@claw/identity';
+import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
+
+export interface RunOptions {
+  readonly home: string;
+  readonly unlock: KeyUnlock;
+  readonly logger: Logger;
+}
+
+export interface RunningDaemon {
+  readonly port: number;
+  readonly nodeId: string;
+  /** Resolves when everything has ended. */
+  readonly stopped: Promise<void>;
+  stop(): void;
+}
+
+export async function runDaemon({ home, unlock, logger }: RunOptions): Promise<RunningDaemon> {
+  const stopping = Promise.withResolvers<void>();
+  const node = await Node.open({
+    home,
+    unlock,
+    engine: createNodeDataChannelEngine({
+      onHandlerError: (error) => logger.error('engine.handler-failed', { detail: String(error) }),
+    }),
+    clock: systemClock,
+    random: systemRandom,
+    logger,
+    onFatal: (error) => {
+      logger.error('node.fatal', { detail: error.message });
+      stopping.resolve();
+    },
+  });
+  try {
+    const api = await openNodeApi({ node, onShutdown: () => stopping.resolve() });
+    logger.info('node.ready', { id: node.keyHolder.nodeId, port: api.port, version: node.keyHolder.facts.version });
+    const stopped = stopping.promise.then(async () => {
+      await api.close();
+      await node.close();
+      logger.info('node.stopped');
+    });
+    return { port: api.port, nodeId: node.keyHolder.nodeId, stopped, stop: () => stopping.resolve() };
+  } catch (error) {
+    await node.close();
+    throw error;
+  }
+}

@@ -1,0 +1,152 @@
+/** up, down, logs, version: the daemon's life. */
+
+import { createReadStream, existsSync, watch } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { createLogger } from '@claw/base';
+import { type KeyUnlock, measureRuntime } from '@claw/identity';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import type { Context } from '../context.ts';
+import { logPath } from '../daemon/log-file.ts';
+import { startDaemon } from '../daemon/start.ts';
+import type { AddVerb } from '../main.ts';
+import { askPassphrase, readPassphraseFile } from '../passphrase.ts';
+import { isClawError } from '@claw/base';
+
+export function registerLifecycle(addVerb: AddVerb): void {
+  addVerb(
+    new Command('up')
+      .description('start the node in the background')
+      .option('--foreground', 'stay in the foreground and log to stderr (for service managers)')
+      .addOption(
+        new Option('--protect <how>', 'encrypt the node key under a passphrase or the system’s keyring').choices(['passphrase', 'keyring']),
+      ),
+    up,
+  );
+  addVerb(new Command('down').description('stop the node; peers are told'), down);
+  addVerb(
+    new Command('logs')
+      .description('show what the node logged')
+      .option('-n, --lines <count>', 'how many lines', wholeNumber, 50)
+      .option('-f, --follow', 'go on as lines are written'),
+    logs,
+  );
+  addVerb(new Command('version').description('show version and integrity hash'), version);
+}
+
+async function up(context: Context, options: { foreground?: boolean; protect?: 'passphrase' | 'keyring' }): Promise<void> {
+  const { out, home } = context;
+  const running = await context.running();
+  if (running && !options.foreground) {
+    const status = await running.request<{ nodeId: string; pid: number }>('GET', '/v1/status');
+    return out.result({ state: 'running', nodeId: status.nodeId, pid: status.pid, home }, `The node runs already (process ${status.pid}).`);
+  }
+  const unlock = await chooseUnlock(context, options.protect);
+  if (options.foreground) return await runInForeground(context, unlock);
+  const started = await startAsking(context, unlock);
+  const document = { state: 'started', nodeId: started.nodeId, pid: started.pid, port: started.port, home, readyMs: Math.round(started.readyMs) };
+  out.result(document, `The node is up: ${started.nodeId}\nprocess ${started.pid}, ready in ${Math.round(started.readyMs)} ms, home ${home}`);
+}
+
+async function chooseUnlock({ signal }: Context, protect: 'passphrase' | 'keyring' | undefined): Promise<KeyUnlock> {
+  if (protect === 'keyring') return { protection: 'keyring' };
+  const given = readPassphraseFile();
+  if (given || protect === undefined) return given ?? { protection: 'none' };
+  for (;;) {
+    const passphrase = await askPassphrase('New passphrase for the node key: ', signal);
+    const again = await askPassphrase('Once more: ', signal);
+    if (passphrase !== '' && passphrase === again) return { protection: 'passphrase', passphrase };
+    process.stderr.write('They differ, or are empty. Again.\n');
+  }
+}
+
+/** Starts; asks for the passphrase when the key turns out to need one and somebody is there to type it. */
+async function startAsking({ home, signal }: Context, unlock: KeyUnlock) {
+  try {
+    return await startDaemon({ home, unlock });
+  } catch (error) {
+    if (!isClawError(error, 'KEY_PASSPHRASE_REQUIRED') || !process.stdin.isTTY) throw error;
+    const passphrase = await askPassphrase('Passphrase of the node key: ', signal);
+    return await startDaemon({ home, unlock: { protection: 'passphrase', passphrase } });
+  }
+}
+
+async function runInForeground({ home, signal, out }: Context, unlock: KeyUnlock): Promise<void> {
+  const { runDaemon } = await import('../daemon/run.ts');
+  const logger = createLogger({ write: (line) => void process.stderr.write(`${line}\n`) });
+  const daemon = await runDaemon({ home, unlock, logger });
+  signal.addEventListener('abort', () => daemon.stop(), { once: true });
+  out.result({ state: 'started', nodeId: daemon.nodeId, pid: process.pid, port: daemon.port, home }, `The node is up: ${daemon.nodeId}`);
+  await daemon.stopped;
+  process.exit(0);
+}
+
+async function down(context: Context): Promise<void> {
+  const running = await context.running();
+  if (!running) return context.out.result({ state: 'not running' }, 'The node does not run.');
+  const { pid } = await running.request<{ pid: number }>('POST', '/v1/shutdown');
+  const deadline = performance.now() + 10_000;
+  while (isAlive(pid) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+  context.out.result({ state: 'stopped', pid }, `The node has stopped (process ${pid}).`);
+}
+
+async function logs({ home, out, signal }: Context, options: { lines: number; follow?: boolean }): Promise<void> {
+  const path = logPath(home);
+  if (!existsSync(path)) return out.result([], `There is no log yet: ${path}`);
+  const lines = (await readFile(path, 'utf8')).trimEnd().split('\n').slice(-options.lines);
+  if (out.json) return out.result(lines.map(parseLine), '');
+  for (const line of lines) out.line(readableLine(line));
+  if (options.follow) await follow(path, signal, (line) => out.line(readableLine(line)));
+}
+
+async function follow(path: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void> {
+  let offset = (await stat(path)).size;
+  let rest = '';
+  const watcher = watch(path, { signal });
+  watcher.on('error', () => {});
+  const ended = new Promise<void>((resolve) => watcher.once('close', () => resolve()));
+  watcher.on('change', () => {
+    const stream = createReadStream(path, { start: offset, encoding: 'utf8' });
+    stream.on('data', (chunk) => {
+      offset += Buffer.byteLength(chunk);
+      const parts = (rest + String(chunk)).split('\n');
+      rest = parts.pop() ?? '';
+      parts.forEach(onLine);
+    });
+  });
+  await ended;
+}
+
+function parseLine(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return { level: 'error', event: 'stderr', detail: line };
+  }
+}
+
+function readableLine(line: string): string {
+  const { time, level, event, ...fields } = parseLine(line) as Record<string, unknown>;
+  const rest = Object.entries(fields).map(([key, value]) => `${key}=${typeof value === 'string' && /[\s"]/.test(value) ? JSON.stringify(value) : value}`);
+  return `${String(time ?? '').slice(0, 19).replace('T', ' ')} ${String(level).padEnd(5)} ${event}  ${rest.join(' ')}`;
+}
+
+async function version({ out }: Context): Promise<void> {
+  const facts = measureRuntime();
+  const document = { version: facts.version, integrity: facts.integrity, node: process.version, platform: `${process.platform} ${process.arch}` };
+  out.result(document, `claw ${facts.version}\nintegrity ${facts.integrity}\nnode ${process.version} on ${document.platform}`);
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('It is not a whole number.');
+  return value;
+}

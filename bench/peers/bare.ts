@@ -1,0 +1,55 @@
+/** node-datachannel as it is: one negotiated reliable channel, the offerer as DTLS client (its faster way). */
+
+import { PeerConnection } from 'node-datachannel';
+import { type Endpoint, type EndpointOptions, mapCandidate } from './endpoint.ts';
+
+const HIGH_WATER = 1024 * 1024;
+
+type Signal = { type: 'offer' | 'answer'; sdp: string } | { candidate: string; mid: string };
+
+export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
+  const connection = new PeerConnection(role, { iceServers: [], disableAutoNegotiation: true, mtu: 1400, maxMessageSize: 262_144 });
+  const channel = connection.createDataChannel('bench', { negotiated: true, id: 0 });
+  const early: { candidate: string; mid: string }[] = [];
+  let described = false;
+  let drained: (() => void) | undefined;
+  const ready = Promise.withResolvers<void>();
+  const endpoint: Endpoint = {
+    ready: ready.promise,
+    onMessage: () => {},
+    send(message) {
+      channel.sendMessageBinary(message);
+      if (channel.bufferedAmount() < HIGH_WATER) return;
+      return new Promise<void>((resolve) => {
+        drained = resolve;
+      });
+    },
+    async close() {
+      connection.close();
+    },
+  };
+  channel.setBufferedAmountLowThreshold(HIGH_WATER / 2);
+  channel.onBufferedAmountLow(() => {
+    drained?.();
+    drained = undefined;
+  });
+  channel.onOpen(() => ready.resolve());
+  channel.onMessage((message) => endpoint.onMessage(message as Buffer));
+  connection.onLocalDescription((sdp, type) => pipe.send({ type, sdp: sdp.replace(/^a=candidate:.*\r\n/gm, '') }));
+  connection.onLocalCandidate((candidate, mid) => {
+    void mapCandidate(candidate, mapPort).then((mapped) => pipe.send({ candidate: mapped, mid }));
+  });
+  pipe.onMessage((signal: Signal) => {
+    if ('candidate' in signal) {
+      if (described) connection.addRemoteCandidate(signal.candidate, signal.mid);
+      else early.push(signal);
+      return;
+    }
+    connection.setRemoteDescription(signal.sdp.replace('a=setup:actpass', 'a=setup:active'), signal.type as never);
+    described = true;
+    for (const { candidate, mid } of early) connection.addRemoteCandidate(candidate, mid);
+    if (signal.type === 'offer') connection.setLocalDescription('answer' as never);
+  });
+  if (role === 'offerer') connection.setLocalDescription('offer' as never);
+  return endpoint;
+}

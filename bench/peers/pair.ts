@@ -1,0 +1,86 @@
+/** A pair of processes with one contestant between them; this process is the offerer. */
+
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { openBare } from './bare.ts';
+import { type Endpoint, sharedNowMs } from './endpoint.ts';
+import { addressOf, type LinkHost, openLink, openLinkHost, type PeerAddress } from './link.ts';
+import { ChildPipe } from './protocol.ts';
+
+export type Contestant = 'link' | 'bare';
+
+export interface Connected {
+  readonly endpoint: Endpoint;
+  /** From connect() until this side could send. */
+  readonly readyMs: number;
+  /** From connect() until the other side had the first application byte. */
+  readonly firstByteMs: number;
+}
+
+export class Pair implements AsyncDisposable {
+  readonly contestant: Contestant;
+  readonly pipe: ChildPipe;
+  readonly #child: ChildProcess;
+  readonly #line: ChildProcess | undefined;
+  readonly #ports = new Map<number, (mapped: number) => void>();
+  #nextPort = 0;
+  #host: LinkHost | undefined;
+  #peer: PeerAddress | undefined;
+
+  private constructor(contestant: Contestant, oneWayMs: number) {
+    this.contestant = contestant;
+    this.#child = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), { execArgv: ['--expose-gc'] });
+    if (oneWayMs > 0) {
+      this.#line = fork(fileURLToPath(new URL('./delay-line.ts', import.meta.url)), [String(oneWayMs)]);
+      this.#line.on('message', ({ id, mapped }: { id: number; mapped: number }) => this.#ports.get(id)?.(mapped));
+    }
+    this.pipe = new ChildPipe(this.#child, oneWayMs, (port) => this.#mapPort(port));
+  }
+
+  /** @param oneWayMs delay of every packet and of every signal, each way */
+  static async open(contestant: Contestant, oneWayMs = 0): Promise<Pair> {
+    const pair = new Pair(contestant, oneWayMs);
+    if (contestant === 'link') {
+      pair.#host = await openLinkHost();
+      pair.#peer = await pair.pipe.order<PeerAddress>({ order: 'host' });
+    }
+    return pair;
+  }
+
+  /** Connects once and sends one byte. */
+  async connect(): Promise<Connected> {
+    const delayed = this.#line !== undefined;
+    await this.pipe.order({ order: 'open', delayed, ...(this.#host && { peer: addressOf(this.#host) }) });
+    const first = this.pipe.order<number>({ order: 'first-message' });
+    const options = {
+      role: 'offerer',
+      pipe: this.pipe.signaling(),
+      ...(delayed && { mapPort: (port: number) => this.#mapPort(port) }),
+    } as const;
+    const started = sharedNowMs();
+    const endpoint = this.#host && this.#peer ? openLink(this.#host, this.#peer, options) : openBare(options);
+    await endpoint.ready;
+    const readyMs = sharedNowMs() - started;
+    void endpoint.send(Buffer.from([1]));
+    return { endpoint, readyMs, firstByteMs: (await first) - started };
+  }
+
+  async disconnect({ endpoint }: Connected): Promise<void> {
+    await Promise.all([endpoint.close(), this.pipe.order({ order: 'close' })]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.race([this.pipe.order({ order: 'end' }), new Promise((resolve) => setTimeout(resolve, 2000))]);
+    await this.#host?.close();
+    this.#child.disconnect();
+    this.#line?.disconnect();
+  }
+
+  #mapPort(port: number): Promise<number> {
+    const id = this.#nextPort++;
+    return new Promise((resolve) => {
+      this.#ports.set(id, resolve);
+      this.#line?.send({ id, port });
+    });
+  }
+}

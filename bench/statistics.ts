@@ -1,0 +1,24 @@
+/** Medians and tables. */
+
+export function percentile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
+}
+
+export const median = (values: readonly number[]): number => percentile(values, 0.5);
+
+/** Prints rows under a title, columns aligned. */
+export function printTable(title: string, rows: readonly (readonly string[])[]): void {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
+  console.log(`\n${title}`);
+  for (const [index, row] of rows.entries()) {
+    console.log(`  ${row.map((cell, column) => (column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0))).join('  ')}`);
+    if (index === 0) console.log(`  ${widths.map((width) => '-'.repeat(width)).join('  ')}`);
+  }
+}
+
+export const ms = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)} ms`;
+export const ratio = (value: number): string => `${value.toFixed(2)} ×`;
+
+/** "met" or "missed", as a figure is asked to be. */
+export const verdict = (met: boolean): string => (met ? 'met' : 'MISSED');
