@@ -17,6 +17,11 @@ export interface FileLockOptions {
   readonly clock?: Clock;
 }
 
+/** A lock that is held until it is released, or until the process ends. */
+export interface FileLock {
+  release(): void;
+}
+
 const RETRY_MS = 15;
 /** https://www.sqlite.org/rescode.html#busy */
 const SQLITE_BUSY = 5;
@@ -33,6 +38,12 @@ export async function withFileLock<T>(path: string, work: () => Promise<T>, opti
   } finally {
     lock.close();
   }
+}
+
+/** Takes `path`.lock and keeps it; `undefined` while another process has it. */
+export function tryFileLock(path: string): FileLock | undefined {
+  const lock = tryLock(`${path}.lock`);
+  return lock && { release: () => lock.close() };
 }
 
 async function waitForLock(path: string, options: FileLockOptions): Promise<DatabaseSync> {

@@ -87,6 +87,8 @@ export class LinkAttempt {
   #gathered = Promise.withResolvers<void>();
   #descriptionSent = false;
   #firstFlightBytes = 0;
+  /** As it was sent; the engine's own may grow candidates. */
+  #offerSdp = '';
   #posted: Posted[] = [];
   #resendDelayMs = RESEND_FIRST_MS;
   readonly #timers = new Set<Timer>();
@@ -196,6 +198,7 @@ export class LinkAttempt {
     if (offer) handshake.receive({ offset: 0, bytes: offer.flight });
     const { sdp } = await this.#connection.setLocalDescription();
     if (offer) this.#bind(offer, offer.sdp, sdp);
+    else this.#offerSdp = sdp;
     const timer = this.#timer(GATHER_MS, () => this.#gathered.resolve());
     const [segment] = await Promise.all([firstFlight.promise, this.#gathered.promise]);
     timer.cancel();
@@ -212,9 +215,8 @@ export class LinkAttempt {
     if (this.#role !== 'client' || this.#phases.answered !== undefined) return;
     this.#mark('answered');
     this.#posted = [];
-    const offerSdp = this.#connection.localDescription?.sdp ?? '';
     const applied = this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
-    this.#bind(answer, offerSdp, answer.sdp);
+    this.#bind(answer, this.#offerSdp, answer.sdp);
     this.#handshake?.receive({ offset: 0, bytes: answer.flight });
     await applied;
     await this.#addCandidates(answer.candidates);

@@ -54,6 +54,12 @@ export class LinkKeeper implements AsyncDisposable {
 
   /** Keeps `peer` linked from now on. Does nothing when it is kept already. */
   keep(peer: NodeId): void {
+    this.listen(peer);
+    this.#peers.get(peer)?.connect();
+  }
+
+  /** Takes `peer`'s offers from now on, without making the first one. */
+  listen(peer: NodeId): void {
     if (this.#closed || this.#peers.has(peer)) return;
     const kept = new PeerLink({
       environment: this.#environment,
@@ -65,7 +71,6 @@ export class LinkKeeper implements AsyncDisposable {
       onChange: () => this.#events.emit('change', peer),
     });
     this.#peers.set(peer, kept);
-    kept.connect();
   }
 
   /** Cuts the link to `peer` at once and keeps it no longer. */
