@@ -144,6 +144,7 @@ class HttpGateway implements GatewayServer {
       try {
         await this.#answer(request, response, signal, matched);
       } catch (error) {
+        if (gone.signal.aborted) return this.#logger.debug('gateway.caller-gone', { path: pathOf(request) });
         this.#logRefusal(error, request);
         sendError(request, response, error, matched.route?.errors);
       }
