@@ -2,7 +2,7 @@
 // Starts the claw command under Node 24: this one, or the one that the lockfile brought.
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import * as module from 'node:module'; // Node 20 lacks some of it
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,7 +10,7 @@ const WANTED_MAJOR = 24;
 const main = new URL('../src/main.ts', import.meta.url);
 
 if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
-  enableCompileCache?.(join(dirname(fileURLToPath(main)), '../../../node_modules/.cache/claw'));
+  module.enableCompileCache(join(dirname(fileURLToPath(main)), '../../../node_modules/.cache/claw'));
   await import(main.href);
 } else {
   const node = findNode(dirname(fileURLToPath(import.meta.url)));

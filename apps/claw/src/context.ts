@@ -2,8 +2,10 @@
 
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { createGatewayClient, type GatewayClient, readSessionFile } from '@claw/gateway';
+import { isClawError } from '@claw/base';
+import { readSession } from '@claw/gateway';
 import { startDaemon } from './daemon/start.ts';
+import { NodeClient } from './node-client.ts';
 import { Output } from './output.ts';
 
 export interface GlobalOptions {
@@ -24,19 +26,21 @@ export class Context {
   }
 
   /** The running daemon, or `undefined`. */
-  async running(): Promise<GatewayClient | undefined> {
-    const session = await readSessionFile(this.home);
-    return session && createGatewayClient({ port: session.port, token: session.token });
+  async running(): Promise<NodeClient | undefined> {
+    try {
+      return new NodeClient(await readSession(this.home));
+    } catch (error) {
+      if (isClawError(error, 'GATEWAY_UNREACHABLE')) return undefined;
+      throw error;
+    }
   }
 
   /** The daemon, started when it does not run. */
-  async daemon(): Promise<GatewayClient> {
+  async daemon(): Promise<NodeClient> {
     const running = await this.running();
     if (running) return running;
     const started = await startDaemon({ home: this.home });
     this.out.note(`Started the node (process ${started.pid}); "claw down" stops it.`);
-    const client = await this.running();
-    if (!client) throw new Error('the node started and ended at once; see "claw logs"');
-    return client;
+    return new NodeClient(await readSession(this.home));
   }
 }

@@ -3,8 +3,8 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errorCode, errorText } from '@claw/base';
-import { loadSettings } from '@claw/gateway';
-import type { DoctorView } from './views.ts';
+import { type DoctorView, loadSettings } from '@claw/gateway';
+
 
 type Check = DoctorView['checks'][number];
 

@@ -1,6 +1,6 @@
 /** The daemon's log: `logs/claw.log` in the home, one JSON object a line, replaced when it grows. */
 
-import { mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 const MAX_BYTES = 5 * 1024 * 1024;
@@ -48,6 +48,7 @@ export class LogFile {
       }
     }
     renameSync(path, `${path}.1`);
+    closeSync(this.#descriptor);
     this.#descriptor = openLogDescriptor(this.#home);
   }
 }

@@ -4,14 +4,10 @@
  */
 
 import { createWriteStream } from 'node:fs';
-import { enableCompileCache } from 'node:module';
-import { join } from 'node:path';
 import { createLogger, ClawError, errorCode, errorText } from '@claw/base';
-import { INSTALLATION_ROOT, type KeyUnlock } from '@claw/identity';
+import type { KeyUnlock } from '@claw/identity';
 import { LogFile } from './log-file.ts';
 import { runDaemon } from './run.ts';
-
-enableCompileCache(join(INSTALLATION_ROOT, 'node_modules/.cache/claw'));
 
 const home = process.argv[2] ?? '';
 const log = new LogFile(home);

@@ -36,7 +36,7 @@ export async function runDaemon({ home, unlock, logger }: RunOptions): Promise<R
     },
   });
   try {
-    const api = await openNodeApi({ node, onShutdown: () => stopping.resolve() });
+    const api = await openNodeApi({ node, random: systemRandom, onShutdown: () => stopping.resolve() });
     logger.info('node.ready', { id: node.keyHolder.nodeId, port: api.port, version: node.keyHolder.facts.version });
     const stopped = stopping.promise.then(async () => {
       await api.close();

@@ -7,9 +7,10 @@
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClawError } from '@claw/base';
-import type { KeyUnlock } from '@claw/identity';
+import { INSTALLATION_ROOT, type KeyUnlock } from '@claw/identity';
 import { readPassphraseFile } from '../passphrase.ts';
 import { openLogDescriptor } from './log-file.ts';
 
@@ -42,6 +43,8 @@ export async function startDaemon(options: StartOptions): Promise<StartedDaemon>
   const child = spawn(process.execPath, [...NODE_FLAGS, entry, options.home], {
     detached: true,
     stdio: ['pipe', 'ignore', log, 'pipe'],
+    // Compiled code is kept beside the packages: without it each start reads TypeScript anew (20 MB, 200 ms).
+    env: { NODE_COMPILE_CACHE: join(INSTALLATION_ROOT, 'node_modules/.cache/claw'), ...process.env },
   });
   closeSync(log);
   const stdin = child.stdin as Writable;

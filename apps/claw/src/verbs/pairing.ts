@@ -2,11 +2,11 @@
 
 import { createInterface } from 'node:readline';
 import { ClawError } from '@claw/base';
-import type { GatewayClient } from '@claw/gateway';
+import type { NodeClient } from '../node-client.ts';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
 import type { AddVerb } from '../main.ts';
-import type { PeerView } from '../views.ts';
+import type { PeerView } from '@claw/gateway';
 
 interface PairOptions {
   readonly new?: boolean;
@@ -17,6 +17,8 @@ interface PairOptions {
 }
 
 const WAIT_POLL_MS = 300;
+/** Longer than the daemon waits for the other machine, by hand too. */
+const PAIR_TIMEOUT_MS = 11 * 60_000;
 
 export function registerPairing(addVerb: AddVerb): void {
   addVerb(
@@ -51,7 +53,7 @@ async function pair(context: Context, invite: string | undefined, options: PairO
   }
 }
 
-async function makeInvite(context: Context, daemon: GatewayClient, options: PairOptions): Promise<void> {
+async function makeInvite(context: Context, daemon: NodeClient, options: PairOptions): Promise<void> {
   const { out, signal } = context;
   const before = new Set((await daemon.request<PeerView[]>('GET', '/v1/peers')).map((peer) => `${peer.nodeId} ${peer.pairedAt}`));
   const body = { ...(options.name !== undefined && { name: options.name }), ...(options.relay !== undefined && { relay: options.relay }) };
@@ -73,11 +75,11 @@ async function makeInvite(context: Context, daemon: GatewayClient, options: Pair
   out.line('The invite has expired unused.');
 }
 
-async function join(context: Context, daemon: GatewayClient, invite: string, options: PairOptions): Promise<void> {
+async function join(context: Context, daemon: NodeClient, invite: string, options: PairOptions): Promise<void> {
   const { out, signal } = context;
   out.note('Pairing …');
   const body = { invite, ...(options.name !== undefined && { name: options.name }), ...(options.byHand && { byHand: true }) };
-  const peer = await daemon.request<PeerView>('POST', '/v1/pair', body, { signal });
+  const peer = await daemon.request<PeerView>('POST', '/v1/pair', body, { signal, timeoutMs: PAIR_TIMEOUT_MS });
   out.result(peer, () => pairedText(context, peer));
 }
 
@@ -98,7 +100,7 @@ async function unpair(context: Context, peer: string): Promise<void> {
 // --- by hand
 
 /** Shows texts to carry on stderr, and hands lines typed or pasted on stdin to the node. */
-async function startHand({ out, signal }: Context, daemon: GatewayClient): Promise<{ stop: () => void }> {
+async function startHand({ out, signal }: Context, daemon: NodeClient): Promise<{ stop: () => void }> {
   const ending = new AbortController();
   const both = AbortSignal.any([signal, ending.signal]);
   const texts = daemon.stream<{ session?: string; text?: string }>('POST', '/v1/hand', {}, { signal: both });
@@ -127,7 +129,7 @@ async function startHand({ out, signal }: Context, daemon: GatewayClient): Promi
   };
 }
 
-async function waitForLinkByHand({ out, signal }: Context, daemon: GatewayClient): Promise<void> {
+async function waitForLinkByHand({ out, signal }: Context, daemon: NodeClient): Promise<void> {
   out.note('Carry on until both are linked; Ctrl-C stops.');
   for (;;) {
     const peers = await daemon.request<PeerView[]>('GET', '/v1/peers', undefined, { signal });

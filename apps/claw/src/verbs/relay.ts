@@ -36,7 +36,7 @@ async function relay({ out, signal }: Context, options: RelayOptions): Promise<v
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
   const seen = running.stats();
   await running.close();
-  out.note(`The relay has stopped. It passed on ${seen.envelopesForwarded} envelopes, ${readableBytes(seen.bytesForwarded)}.`);
+  out.note(`The relay has stopped. It passed on ${seen.envelopesDelivered} envelopes, ${readableBytes(seen.bytesDelivered)}.`);
 }
 
 function readTls({ tlsCert, tlsKey }: RelayOptions): { certPem: string; keyPem: string } | undefined {

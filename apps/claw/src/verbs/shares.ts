@@ -7,7 +7,7 @@ import { Command } from 'commander';
 import type { Context } from '../context.ts';
 import type { AddVerb } from '../main.ts';
 import { table } from '../output.ts';
-import type { ShareView } from '../views.ts';
+import type { ShareView } from '@claw/gateway';
 
 interface ShareOptions {
   readonly tcp?: string;

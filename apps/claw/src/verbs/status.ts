@@ -6,7 +6,7 @@ import { diagnoseOffline } from '../doctor.ts';
 import { EXIT } from '../exit-codes.ts';
 import type { AddVerb } from '../main.ts';
 import { type Colour, readableBytes, readableMs, table } from '../output.ts';
-import type { DoctorView, PeerView, StatusView } from '../views.ts';
+import type { DoctorView, PeerView, StatusView } from '@claw/gateway';
 import { wholeNumber } from './lifecycle.ts';
 
 export function registerStatus(addVerb: AddVerb): void {

@@ -2,12 +2,12 @@
 
 import { pipeline } from 'node:stream/promises';
 import { ClawError } from '@claw/base';
-import type { GatewayClient } from '@claw/gateway';
+import type { NodeClient } from '../node-client.ts';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
 import type { AddVerb } from '../main.ts';
 import { table } from '../output.ts';
-import type { ForwardView } from '../views.ts';
+import type { ForwardView } from '@claw/gateway';
 
 interface UseOptions {
   readonly listen?: string;
@@ -47,7 +47,7 @@ async function use(context: Context, target: string | undefined, options: UseOpt
   out.result(forward, () => `${forward.peer}/${forward.service} is open at ${out.paint('bold', forward.url)}`);
 }
 
-async function listOf({ out, signal }: Context, daemon: GatewayClient, peer: string): Promise<void> {
+async function listOf({ out, signal }: Context, daemon: NodeClient, peer: string): Promise<void> {
   const { services } = await daemon.request<{ services: { name: string; kind: string }[] }>(
     'GET',
     `/v1/peers/${encodeURIComponent(peer)}/services`,

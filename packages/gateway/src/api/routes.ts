@@ -58,23 +58,26 @@ export interface UpgradeRoute {
   open(context: RequestContext): Promise<(stream: Duplex) => Promise<void>> | ((stream: Duplex) => Promise<void>);
 }
 
-type Checked<Schema extends v.GenericSchema | undefined> = Schema extends v.GenericSchema ? v.InferOutput<Schema> : undefined;
-type Typed<Base, Schema extends v.GenericSchema | undefined, Result> = Omit<Base, 'body' | 'response' | 'handle'> & {
-  readonly handle: (context: RequestContext<Checked<Schema>>) => Result;
-} & (Schema extends v.GenericSchema ? { readonly body: Schema } : { readonly body?: undefined });
+type Typed<Base, Body extends v.GenericSchema, Response extends v.GenericSchema, Result> = Omit<
+  Base,
+  'body' | 'response' | 'handle' | 'stream'
+> & {
+  readonly body?: Body;
+  readonly response: Response;
+  handle(context: RequestContext<v.InferOutput<Body>>): Result | Promise<Result>;
+};
+type NoBody = v.UndefinedSchema<undefined>;
 
 /** A route whose handler is typed by its schemas. */
-export function route<Response extends v.GenericSchema, Body extends v.GenericSchema | undefined = undefined>(
-  definition: Typed<ValueRoute, Body, v.InferInput<Response> | Promise<v.InferInput<Response>>> & { readonly response: Response },
+export function route<Response extends v.GenericSchema, Body extends v.GenericSchema = NoBody>(
+  definition: Typed<ValueRoute, Body, Response, v.InferInput<Response>>,
 ): ValueRoute {
-  return definition as unknown as ValueRoute;
+  return definition;
 }
 
 /** A route that streams; its handler is typed by its schemas. */
-export function streamRoute<Response extends v.GenericSchema, Body extends v.GenericSchema | undefined = undefined>(
-  definition: Omit<Typed<StreamRoute, Body, AsyncIterable<v.InferInput<Response>> | Promise<AsyncIterable<v.InferInput<Response>>>>, 'stream'> & {
-    readonly response: Response;
-  },
+export function streamRoute<Response extends v.GenericSchema, Body extends v.GenericSchema = NoBody>(
+  definition: Typed<StreamRoute, Body, Response, AsyncIterable<v.InferInput<Response>>>,
 ): StreamRoute {
   return { ...definition, stream: true } as unknown as StreamRoute;
 }
