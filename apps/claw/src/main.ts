@@ -35,6 +35,7 @@ const program = new Command('claw')
   .description('Joins your machines into one private network and lends services between them.')
   .configureHelp({ showGlobalOptions: true, sortSubcommands: false })
   .showSuggestionAfterError()
+  .configureOutput({ writeErr: () => {} })
   .exitOverride();
 
 const addVerb: AddVerb = (command, action) => {

@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto';
+import { type Clock, systemClock, systemRandom } from '@claw/base';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Clock, systemClock, systemRandom } from '@claw/base';
 import { isProof, proofOf, RequestVerifier, signRequest } from '../src/api/request-auth.ts';
 
 const token = Buffer.alloc(32, 7);
@@ -18,7 +18,10 @@ const reader = (headers: Record<string, string>) => (name: string) => ({ host: '
 test('the signature is the documented one', () => {
   const { clock } = setUp();
   const body = Buffer.from('{"a":1}');
-  const headers = signRequest(token, { method: 'POST', target: '/v1/x?y=1', body }, clock, { ...systemRandom, bytes: () => Buffer.alloc(16, 1) });
+  const headers = signRequest(token, { method: 'POST', target: '/v1/x?y=1', body }, clock, {
+    ...systemRandom,
+    bytes: () => Buffer.alloc(16, 1),
+  });
   const nonce = Buffer.alloc(16, 1).toString('base64url');
   const text = `claw-gateway-v1\nPOST\n/v1/x?y=1\n${createHash('sha256').update(body).digest('hex')}\n${start}\n${nonce}`;
   expect(headers).toEqual({
@@ -27,21 +30,35 @@ test('the signature is the documented one', () => {
     'x-claw-signature': createHmac('sha256', token).update(text).digest('base64url'),
   });
   const signature = headers['x-claw-signature'] as string;
-  expect(proofOf(token, signature)).toBe(createHmac('sha256', token).update(`claw-gateway-v1 response\n${signature}`).digest('base64url'));
+  expect(proofOf(token, signature)).toBe(
+    createHmac('sha256', token).update(`claw-gateway-v1 response\n${signature}`).digest('base64url'),
+  );
 });
 
 test('no change to any part of a request keeps its signature good', () => {
   const { clock, verifier } = setUp();
-  const part = fc.record({ method: fc.constantFrom('GET', 'POST'), target: fc.webPath(), body: fc.uint8Array({ maxLength: 20 }) });
+  const part = fc.record({
+    method: fc.constantFrom('GET', 'POST'),
+    target: fc.webPath(),
+    body: fc.uint8Array({ maxLength: 20 }),
+  });
   fc.assert(
     fc.property(part, part, (signed, sent) => {
       const credentials = verifier.checkHeaders(reader(signRequest(token, signed, clock, systemRandom)));
-      const same = signed.method === sent.method && signed.target === sent.target && Buffer.from(signed.body).equals(Buffer.from(sent.body));
+      const same =
+        signed.method === sent.method &&
+        signed.target === sent.target &&
+        Buffer.from(signed.body).equals(Buffer.from(sent.body));
       verifier.checkSignature(credentials, signed);
-      if (!same) expect(() => verifier.checkSignature(credentials, sent)).toThrow(expect.objectContaining({ code: 'AUTH_SIGNATURE' }));
+      if (!same)
+        expect(() => verifier.checkSignature(credentials, sent)).toThrow(
+          expect.objectContaining({ code: 'AUTH_SIGNATURE' }),
+        );
       for (const name of ['timestamp', 'nonce'] as const) {
         const altered = { ...credentials, [name]: name === 'nonce' ? `${'A'.repeat(21)}Q` : String(start + 1) };
-        expect(() => verifier.checkSignature(altered, signed)).toThrow(expect.objectContaining({ code: 'AUTH_SIGNATURE' }));
+        expect(() => verifier.checkSignature(altered, signed)).toThrow(
+          expect.objectContaining({ code: 'AUTH_SIGNATURE' }),
+        );
       }
     }),
   );
@@ -55,12 +72,21 @@ test('a proof holds for its own request and token only', () => {
   expect(isProof(token, 'abc', undefined)).toBe(false);
 });
 
-const made = (timestamp: number, nonce: number) => ({ timestamp: String(timestamp), nonce: String(nonce), signature: '' });
+const made = (timestamp: number, nonce: number) => ({
+  timestamp: String(timestamp),
+  nonce: String(nonce),
+  signature: '',
+});
 const code = (value: string) => expect.objectContaining({ code: value });
 
 test('the window is a minute to either side, its ends included', () => {
   const { verifier } = setUp();
-  for (const [offset, fits] of [[-60_000, true], [-60_001, false], [60_000, true], [60_001, false]] as const) {
+  for (const [offset, fits] of [
+    [-60_000, true],
+    [-60_001, false],
+    [60_000, true],
+    [60_001, false],
+  ] as const) {
     const admit = () => verifier.admit(made(start + offset, offset));
     if (fits) admit();
     else expect(admit).toThrow(code('AUTH_STALE'));
@@ -71,7 +97,8 @@ test('a replay is refused at every moment of the window, and after it as stale',
   const { time, verifier } = setUp();
   const request = made(start + 60_000, 1);
   verifier.admit(request);
-  for (time.now = start; time.now <= start + 120_000; time.now += 500) expect(() => verifier.admit(request)).toThrow(code('AUTH_REPLAYED'));
+  for (time.now = start; time.now <= start + 120_000; time.now += 500)
+    expect(() => verifier.admit(request)).toThrow(code('AUTH_REPLAYED'));
   time.now += 501;
   expect(() => verifier.admit(request)).toThrow(code('AUTH_STALE'));
 });

@@ -35,14 +35,24 @@ test('a later session is not removed by an earlier one', async () => {
 test('the file of a daemon that died is stale', async () => {
   const { pid } = spawnSync(process.execPath, ['-e', '']);
   await openSessionFile(home, { ...session, pid });
-  await expect(readSession(home)).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE', message: expect.stringContaining(`process ${pid}`) });
+  await expect(readSession(home)).rejects.toMatchObject({
+    code: 'GATEWAY_UNREACHABLE',
+    message: expect.stringContaining(`process ${pid}`),
+  });
 });
 
 test('what is no session is refused without showing it', async () => {
   await openSessionFile(home, session);
   const good = await readFile(path, 'utf8');
   const token = session.token.toString('base64url');
-  for (const text of ['', '{', '[]', good.replace('4000', '0'), good.replace(token, token.slice(1)), good.replace(/"pid":\d+/, '"pid":-1')]) {
+  for (const text of [
+    '',
+    '{',
+    '[]',
+    good.replace('4000', '0'),
+    good.replace(token, token.slice(1)),
+    good.replace(/"pid":\d+/, '"pid":-1'),
+  ]) {
     await writeFile(path, text);
     const error = await readSession(home).catch((reason) => reason);
     expect(error).toMatchObject({ code: 'GATEWAY_UNREACHABLE' });

@@ -1,12 +1,19 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { request as httpRequest } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
-import { once } from 'node:events';
-import { ClawError, createLogger, systemClock, systemRandom, type Clock } from '@claw/base';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ClawError, type Clock, createLogger, systemClock, systemRandom } from '@claw/base';
 import * as v from 'valibot';
-import { createGatewayClient, type GatewayServer, openGatewayServer, route, streamRoute, type UpgradeRoute } from '../src/api/index.ts';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import {
+  createGatewayClient,
+  type GatewayServer,
+  openGatewayServer,
+  route,
+  streamRoute,
+  type UpgradeRoute,
+} from '../src/api/index.ts';
 import { isProof, signRequest } from '../src/api/request-auth.ts';
 
 const token = randomBytes(32);
@@ -45,10 +52,12 @@ const routes = [
     summary: 'Waits for its end',
     response: v.null(),
     handle: ({ signal }) =>
-      new Promise((_, reject) => signal.addEventListener('abort', () => {
-        aborted.push(signal.reason.code);
-        reject(signal.reason);
-      })),
+      new Promise((_, reject) =>
+        signal.addEventListener('abort', () => {
+          aborted.push(signal.reason.code);
+          reject(signal.reason);
+        }),
+      ),
   }),
   streamRoute({
     method: 'GET',
@@ -88,7 +97,8 @@ const logger = createLogger({ write: (line) => log.push(JSON.parse(line)) });
 let server: GatewayServer;
 const open = (extra: Partial<Parameters<typeof openGatewayServer>[0]> = {}) =>
   openGatewayServer({ token, routes, upgrades, logger, version: '1.2.3', ...extra });
-const client = (extra: Partial<Parameters<typeof createGatewayClient>[0]> = {}) => createGatewayClient({ port: server.port, token, ...extra });
+const client = (extra: Partial<Parameters<typeof createGatewayClient>[0]> = {}) =>
+  createGatewayClient({ port: server.port, token, ...extra });
 
 beforeEach(async () => {
   aborted = [];
@@ -119,8 +129,19 @@ async function raw({ method = 'GET', path = '/v1/peers/bob', body = '', headers 
     ...auth,
     ...headers,
   };
-  const sent = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Record<string, string | string[]>;
-  const req = httpRequest({ host: '127.0.0.1', port: server.port, method, path, agent: false, headers: sent, setHost: false });
+  const sent = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as Record<
+    string,
+    string | string[]
+  >;
+  const req = httpRequest({
+    host: '127.0.0.1',
+    port: server.port,
+    method,
+    path,
+    agent: false,
+    headers: sent,
+    setHost: false,
+  });
   req.end(bytes);
   const [response] = await once(req, 'response');
   const chunks: Buffer[] = [];
@@ -142,22 +163,50 @@ const lateClock = (ms: number): Clock => ({ ...systemClock, now: () => Date.now(
 test('a signed request is answered, with a proof, with the declared fields only', async () => {
   const answer = await raw({ path: '/v1/peers/b%20b?q=1' });
   expect(answer).toMatchObject({ status: 200, proven: true, text: '{"peer":"b b","query":"1"}' });
-  expect(answer.headers).toMatchObject({ 'content-type': 'application/json', 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' });
+  expect(answer.headers).toMatchObject({
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
   expect(Object.keys(answer.headers).filter((name) => name.startsWith('access-control'))).toEqual([]);
 });
 
 test.each<[string, Raw, number, string, boolean]>([
-  ['no headers of ours', { headers: { 'x-claw-signature': undefined, 'x-claw-nonce': undefined, 'x-claw-timestamp': undefined } }, 401, 'AUTH_MISSING', false],
+  [
+    'no headers of ours',
+    { headers: { 'x-claw-signature': undefined, 'x-claw-nonce': undefined, 'x-claw-timestamp': undefined } },
+    401,
+    'AUTH_MISSING',
+    false,
+  ],
   ['no nonce', { headers: { 'x-claw-nonce': undefined } }, 401, 'AUTH_MISSING', false],
   ['a short nonce', { headers: { 'x-claw-nonce': 'abc' } }, 401, 'AUTH_MALFORMED', false],
   ['a nonce in another spelling', { headers: { 'x-claw-nonce': `${'A'.repeat(21)}B` } }, 401, 'AUTH_MALFORMED', false],
-  ['two signatures', { headers: { 'x-claw-signature': ['A'.repeat(43), 'A'.repeat(43)] } }, 401, 'AUTH_MALFORMED', false],
+  [
+    'two signatures',
+    { headers: { 'x-claw-signature': ['A'.repeat(43), 'A'.repeat(43)] } },
+    401,
+    'AUTH_MALFORMED',
+    false,
+  ],
   ['a timestamp that is no number', { headers: { 'x-claw-timestamp': '1e12' } }, 401, 'AUTH_MALFORMED', false],
   ['another token', { signed: { token: randomBytes(32) } }, 401, 'AUTH_SIGNATURE', false],
   ['another path', { signed: { target: '/v1/peers/eve' } }, 401, 'AUTH_SIGNATURE', false],
-  ['another query', { path: '/v1/peers/bob?q=2', signed: { target: '/v1/peers/bob?q=1' } }, 401, 'AUTH_SIGNATURE', false],
+  [
+    'another query',
+    { path: '/v1/peers/bob?q=2', signed: { target: '/v1/peers/bob?q=1' } },
+    401,
+    'AUTH_SIGNATURE',
+    false,
+  ],
   ['another method', { method: 'DELETE', path: '/v1/sum', signed: { method: 'GET' } }, 401, 'AUTH_SIGNATURE', false],
-  ['another body', { method: 'POST', path: '/v1/sum', body: '{"numbers":[2]}', signed: { body: Buffer.from('{"numbers":[1]}') } }, 401, 'AUTH_SIGNATURE', false],
+  [
+    'another body',
+    { method: 'POST', path: '/v1/sum', body: '{"numbers":[2]}', signed: { body: Buffer.from('{"numbers":[1]}') } },
+    401,
+    'AUTH_SIGNATURE',
+    false,
+  ],
   ['another timestamp', { headers: { 'x-claw-timestamp': '1700000000000' } }, 401, 'AUTH_SIGNATURE', false],
   ['a clock 61 s behind', { signed: { clock: lateClock(-61_000) } }, 401, 'AUTH_STALE', true],
   ['a clock 61 s ahead', { signed: { clock: lateClock(61_000) } }, 401, 'AUTH_STALE', true],
@@ -207,8 +256,18 @@ test.each<[string, Raw, number, string | undefined]>([
   ['a path that climbs', { path: '/v1/../v1/peers/bob' }, 404, 'ROUTE_NOT_FOUND'],
   ['another method', { method: 'PUT', path: '/v1/sum' }, 405, 'METHOD_NOT_ALLOWED'],
   ['TRACE', { method: 'TRACE', path: '/v1/sum' }, 405, 'METHOD_NOT_ALLOWED'],
-  ['text for JSON', { method: 'POST', path: '/v1/sum', body: '{}', headers: { 'content-type': 'text/plain' } }, 415, 'MEDIA_TYPE_NOT_SUPPORTED'],
-  ['no media type', { method: 'POST', path: '/v1/sum', body: '{}', headers: { 'content-type': undefined } }, 415, 'MEDIA_TYPE_NOT_SUPPORTED'],
+  [
+    'text for JSON',
+    { method: 'POST', path: '/v1/sum', body: '{}', headers: { 'content-type': 'text/plain' } },
+    415,
+    'MEDIA_TYPE_NOT_SUPPORTED',
+  ],
+  [
+    'no media type',
+    { method: 'POST', path: '/v1/sum', body: '{}', headers: { 'content-type': undefined } },
+    415,
+    'MEDIA_TYPE_NOT_SUPPORTED',
+  ],
   ['broken JSON', { method: 'POST', path: '/v1/sum', body: '{' }, 400, 'REQUEST_MALFORMED'],
   ['JSON nested without end', { method: 'POST', path: '/v1/sum', body: '['.repeat(500_000) }, 400, 'REQUEST_MALFORMED'],
   ['a body out of shape', { method: 'POST', path: '/v1/sum', body: '{"numbers":["1"]}' }, 400, 'REQUEST_INVALID'],
@@ -218,7 +277,12 @@ test.each<[string, Raw, number, string | undefined]>([
   ['an error that the route declares', { path: '/v1/peers/gone' }, 410, 'PEER_GONE'],
   ['a crash of the handler', { path: '/v1/peers/boom' }, 500, 'INTERNAL'],
   ['an answer out of shape', { path: '/v1/peers/odd' }, 500, 'INTERNAL'],
-  ['a body of 1 MiB', { method: 'POST', path: '/v1/sum', body: `{"numbers":[${' '.repeat(2 ** 20 - 14)}]}` }, 201, undefined],
+  [
+    'a body of 1 MiB',
+    { method: 'POST', path: '/v1/sum', body: `{"numbers":[${' '.repeat(2 ** 20 - 14)}]}` },
+    201,
+    undefined,
+  ],
 ])('%s gets its status', async (_what, request, status, code) => {
   const answer = await raw(request);
   expect(answer).toMatchObject({ status, proven: true });
@@ -231,7 +295,10 @@ test('what a crash said stays in the log', async () => {
 });
 
 test('a body above 1 MiB is refused, announced or not', async () => {
-  await expect(raw({ method: 'POST', path: '/v1/sum', body: 'x'.repeat(2 ** 20 + 1) })).resolves.toMatchObject({ status: 413, code: 'REQUEST_TOO_LARGE' });
+  await expect(raw({ method: 'POST', path: '/v1/sum', body: 'x'.repeat(2 ** 20 + 1) })).resolves.toMatchObject({
+    status: 413,
+    code: 'REQUEST_TOO_LARGE',
+  });
   const socket = await dial();
   socket.write(await head('POST', '/v1/sum', ['transfer-encoding: chunked']));
   const chunk = `10000\r\n${'x'.repeat(65_536)}\r\n`;
@@ -278,7 +345,10 @@ test('a body or a header that does not come is given up', async () => {
   slow.write('{');
   const silent = await dial();
   silent.write('GET / HTTP/1.1\r\nhost: x');
-  expect(await Promise.all([answerOf(slow), answerOf(silent)])).toEqual([expect.stringContaining('"REQUEST_TIMEOUT"'), expect.stringContaining('"REQUEST_TIMEOUT"')]);
+  expect(await Promise.all([answerOf(slow), answerOf(silent)])).toEqual([
+    expect.stringContaining('"REQUEST_TIMEOUT"'),
+    expect.stringContaining('"REQUEST_TIMEOUT"'),
+  ]);
 });
 
 test('giant headers and what is no HTTP are refused, and the next caller is served', async () => {
@@ -316,14 +386,24 @@ test('the client gives typed values and the errors of the daemon', async () => {
   const sum = await client().request('POST', '/v1/sum', { body: { numbers: [1, 2, 3] }, schema: v.number() });
   expect(sum + 1).toBe(7);
   expect(await client().request('DELETE', '/v1/sum')).toBe(null);
-  await expect(client().request('GET', '/v1/peers/nobody')).rejects.toMatchObject({ name: 'ClawError', code: 'PEER_NOT_FOUND', message: 'no such peer', hint: 'claw peers' });
-  await expect(client().request('GET', '/v1/peers/bob', { schema: v.object({ peer: v.number() }) })).rejects.toMatchObject({ code: 'GATEWAY_ANSWER_INVALID' });
-  await expect(client().request('POST', '/v1/sum', { body: 'x'.repeat(2 ** 20) })).rejects.toMatchObject({ code: 'REQUEST_TOO_LARGE' });
+  await expect(client().request('GET', '/v1/peers/nobody')).rejects.toMatchObject({
+    name: 'ClawError',
+    code: 'PEER_NOT_FOUND',
+    message: 'no such peer',
+    hint: 'claw peers',
+  });
+  await expect(
+    client().request('GET', '/v1/peers/bob', { schema: v.object({ peer: v.number() }) }),
+  ).rejects.toMatchObject({ code: 'GATEWAY_ANSWER_INVALID' });
+  await expect(client().request('POST', '/v1/sum', { body: 'x'.repeat(2 ** 20) })).rejects.toMatchObject({
+    code: 'REQUEST_TOO_LARGE',
+  });
 });
 
 test('a stream gives its items, its error, and its end', async () => {
   const items: number[] = [];
-  for await (const { n } of client().stream('GET', '/v1/count/3', { schema: v.object({ n: v.number() }) })) items.push(n);
+  for await (const { n } of client().stream('GET', '/v1/count/3', { schema: v.object({ n: v.number() }) }))
+    items.push(n);
   expect(items).toEqual([1, 2, 3]);
   const failing = client().stream('GET', '/v1/count/2?fail=1');
   await failing.next();
@@ -353,7 +433,8 @@ test('an aborted call rejects with the reason, and its handler hears of it', asy
   await expect(client().request('GET', '/v1/wait', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
   const streaming = new AbortController();
   const reading = (async () => {
-    for await (const _ of client().stream('GET', '/v1/count/1000000000', { signal: streaming.signal })) streaming.abort(reason);
+    for await (const _ of client().stream('GET', '/v1/count/1000000000', { signal: streaming.signal }))
+      streaming.abort(reason);
   })();
   await expect(reading).rejects.toBe(reason);
   await expect(client().upgrade('/v1/streams/x', { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
@@ -365,7 +446,10 @@ test('a daemon that does not answer is given up', async () => {
 
 test('a port without a daemon is unreachable, with a hint', async () => {
   await server.close();
-  await expect(client().request('GET', '/v1/peers/bob')).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE', hint: expect.any(String) });
+  await expect(client().request('GET', '/v1/peers/bob')).rejects.toMatchObject({
+    code: 'GATEWAY_UNREACHABLE',
+    hint: expect.any(String),
+  });
 });
 
 test('whoever took the port cannot pass for the daemon', async () => {
@@ -376,7 +460,9 @@ test('whoever took the port cannot pass for the daemon', async () => {
     if (proof) response.setHeader('x-claw-proof', proof);
     response.end('{"peer":"mallory","query":""}');
   });
-  squatter.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 101 X\r\nupgrade: claw-stream\r\nconnection: upgrade\r\n\r\n'));
+  squatter.on('upgrade', (_request, socket) =>
+    socket.end('HTTP/1.1 101 X\r\nupgrade: claw-stream\r\nconnection: upgrade\r\n\r\n'),
+  );
   squatter.listen(0, '127.0.0.1');
   await once(squatter, 'listening');
   const { port } = squatter.address() as { port: number };
@@ -384,10 +470,14 @@ test('whoever took the port cannot pass for the daemon', async () => {
   for (const attempt of [undefined, 'A'.repeat(43), '', earlier, 'é'.repeat(22)]) {
     proof = attempt === undefined ? undefined : Buffer.from(attempt).toString('latin1');
     await expect(client({ port }).request('GET', '/v1/peers/bob')).rejects.toMatchObject({ code: 'GATEWAY_UNPROVEN' });
-    await expect(client({ port }).stream('GET', '/v1/count/1').next()).rejects.toMatchObject({ code: 'GATEWAY_UNPROVEN' });
+    await expect(client({ port }).stream('GET', '/v1/count/1').next()).rejects.toMatchObject({
+      code: 'GATEWAY_UNPROVEN',
+    });
   }
   await expect(client({ port }).upgrade('/v1/streams/x')).rejects.toMatchObject({ code: 'GATEWAY_UNPROVEN' });
-  await expect(client({ token: randomBytes(32) }).request('GET', '/v1/peers/bob')).rejects.toMatchObject({ code: 'GATEWAY_UNPROVEN' });
+  await expect(client({ token: randomBytes(32) }).request('GET', '/v1/peers/bob')).rejects.toMatchObject({
+    code: 'GATEWAY_UNPROVEN',
+  });
   squatter.closeAllConnections();
   squatter.close();
 });
@@ -429,7 +519,9 @@ test('bytes that follow an upgrade request at once are not lost', async () => {
 test('an upgrade is refused like any request', async () => {
   await expect(client().upgrade('/v1/streams/asleep')).rejects.toMatchObject({ code: 'SERVICE_ASLEEP' });
   await expect(client().upgrade('/v1/nothing/here')).rejects.toMatchObject({ code: 'UPGRADE_UNKNOWN' });
-  await expect(client({ token: randomBytes(32) }).upgrade('/v1/streams/echo')).rejects.toMatchObject({ code: 'GATEWAY_UNPROVEN' });
+  await expect(client({ token: randomBytes(32) }).upgrade('/v1/streams/echo')).rejects.toMatchObject({
+    code: 'GATEWAY_UNPROVEN',
+  });
   expect(log.at(-1)).toMatchObject({ code: 'AUTH_SIGNATURE' });
   for (const lines of [['upgrade: websocket'], ['upgrade: claw-stream', 'content-length: 5'], ['upgrade: h2c']]) {
     const socket = await dial();
@@ -445,7 +537,12 @@ test('an upgrade is refused like any request', async () => {
   }
   expect(answers).toEqual(['HTTP/1.1 101', 'HTTP/1.1 401']);
   const foreign = await dial();
-  foreign.end((await head('GET', '/v1/streams/echo', ['connection: upgrade', 'upgrade: claw-stream'])).replace(/host: .*\r\n/, 'host: evil.example\r\n'));
+  foreign.end(
+    (await head('GET', '/v1/streams/echo', ['connection: upgrade', 'upgrade: claw-stream'])).replace(
+      /host: .*\r\n/,
+      'host: evil.example\r\n',
+    ),
+  );
   expect(await answerOf(foreign)).toMatch(/^HTTP\/1\.1 403 .*AUTH_HOST/s);
 });
 
@@ -460,12 +557,16 @@ test('a stream whose handler fails is cut', async () => {
 test('three hundred requests at once are all answered rightly', async () => {
   await server.close();
   server = await open({ maxConnections: 400 });
-  const sums = await Promise.all(Array.from({ length: 300 }, (_, i) => client().request('POST', '/v1/sum', { body: { numbers: [i, 1] } })));
+  const sums = await Promise.all(
+    Array.from({ length: 300 }, (_, i) => client().request('POST', '/v1/sum', { body: { numbers: [i, 1] } })),
+  );
   expect(sums).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
 });
 
 test('close ends handlers and streams, and is one close however often called', async () => {
-  const waiting = client().request('GET', '/v1/wait').catch((error) => error);
+  const waiting = client()
+    .request('GET', '/v1/wait')
+    .catch((error) => error);
   const stream = await client().upgrade('/v1/streams/echo');
   stream.on('error', () => {});
   const ended = once(stream, 'close');
@@ -480,21 +581,44 @@ test('close ends handlers and streams, and is one close however often called', a
   await expect(client().request('GET', '/v1/peers/bob')).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE' });
 });
 
+interface OperationLike {
+  readonly requestBody: { readonly content: Record<string, { readonly schema: unknown }> };
+  readonly responses: Record<string, { readonly content: unknown }>;
+}
+
 test('the OpenAPI document names every route, its schemas and its failures', async () => {
-  const document = (await client().request('GET', '/v1/openapi.json')) as Record<string, any>;
+  const document = (await client().request('GET', '/v1/openapi.json')) as {
+    paths: Record<string, Record<string, OperationLike>>;
+  };
+  const operation = (path: string, method: string) =>
+    document.paths[path]?.[method] ?? expect.fail(`${method} ${path} is missing`);
   expect(document).toMatchObject({ openapi: '3.1.0', info: { version: '1.2.3' } });
-  expect(Object.keys(document['paths'])).toEqual(['/v1/peers/{peer}', '/v1/sum', '/v1/wait', '/v1/count/{to}', '/v1/openapi.json', '/v1/streams/{service}']);
-  expect(document['paths']['/v1/peers/{peer}'].get).toMatchObject({
+  expect(Object.keys(document.paths)).toEqual([
+    '/v1/peers/{peer}',
+    '/v1/sum',
+    '/v1/wait',
+    '/v1/count/{to}',
+    '/v1/openapi.json',
+    '/v1/streams/{service}',
+  ]);
+  expect(operation('/v1/peers/{peer}', 'get')).toMatchObject({
     summary: 'One peer',
     parameters: [{ name: 'peer', in: 'path', required: true }],
-    responses: { 200: { content: { 'application/json': { schema: { type: 'object', required: ['peer', 'query'] } } } }, 410: { description: 'PEER_GONE' } },
+    responses: {
+      200: { content: { 'application/json': { schema: { type: 'object', required: ['peer', 'query'] } } } },
+      410: { description: 'PEER_GONE' },
+    },
   });
-  expect(document['paths']['/v1/sum'].post.requestBody.content['application/json'].schema).toMatchObject({
-    type: 'object',
-    properties: { numbers: { type: 'array', items: { type: 'number' } } },
-    additionalProperties: false,
+  expect(operation('/v1/sum', 'post').requestBody.content).toMatchObject({
+    'application/json': {
+      schema: {
+        type: 'object',
+        properties: { numbers: { type: 'array', items: { type: 'number' } } },
+        additionalProperties: false,
+      },
+    },
   });
-  expect(Object.keys(document['paths']['/v1/sum'])).toEqual(['post', 'delete']);
-  expect(document['paths']['/v1/count/{to}'].get.responses[200].content).toHaveProperty(['application/x-ndjson']);
-  expect(document['paths']['/v1/streams/{service}'].get.responses).toHaveProperty('101');
+  expect(Object.keys(document.paths['/v1/sum'] ?? {})).toEqual(['post', 'delete']);
+  expect(operation('/v1/count/{to}', 'get').responses[200]?.content).toHaveProperty(['application/x-ndjson']);
+  expect(operation('/v1/streams/{service}', 'get').responses).toHaveProperty('101');
 });

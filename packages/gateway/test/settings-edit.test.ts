@@ -24,29 +24,99 @@ afterEach(() => rm(home, { recursive: true, force: true }));
 
 test.each<[string, string, JsonValue | undefined, string, string]>([
   ['replaces a value only', 'name', 'b', "{ /* x */ name : 'a' /* y */ , }", "{ /* x */ name : 'b' /* y */ , }"],
-  ['adds after the last member, before its comma-less comment', 'lan', false, '{\n  name: "a" // me\n  // end\n}\n', '{\n  name: "a", // me\n  lan: false\n  // end\n}\n'],
-  ['keeps the trailing comma', 'lan', false, "{\r\n\tname: 'a', // me\r\n}", "{\r\n\tname: 'a', // me\r\n\tlan: false,\r\n}"],
+  [
+    'adds after the last member, before its comma-less comment',
+    'lan',
+    false,
+    '{\n  name: "a" // me\n  // end\n}\n',
+    '{\n  name: "a", // me\n  lan: false\n  // end\n}\n',
+  ],
+  [
+    'keeps the trailing comma',
+    'lan',
+    false,
+    "{\r\n\tname: 'a', // me\r\n}",
+    "{\r\n\tname: 'a', // me\r\n\tlan: false,\r\n}",
+  ],
   ['keeps to one line', 'lan', false, '{"name":"a"}', '{"name":"a", "lan": false}'],
   ['fills an empty root', 'lan', false, '{}', '{\n  lan: false\n}'],
   ['keeps the comment of an empty root', 'lan', false, '// hi\n{ // in\n}\n', '// hi\n{ // in\n  lan: false\n}\n'],
-  ['makes what is missing on the way', 'services.web', tcp('a:1'), "{\n  name: 'a',\n}", "{\n  name: 'a',\n  services: {\n    web: { kind: 'tcp', target: 'a:1' },\n  },\n}"],
-  ['deletes a line', 'lan', undefined, '{\n  name: "a",\n  lan: true,\n  log: {},\n}', '{\n  name: "a",\n  log: {},\n}'],
-  ['deletes the last with the comma before it', 'lan', undefined, '{\n  "name": "a", // x\n  "lan": true\n}', '{\n  "name": "a" // x\n}'],
+  [
+    'makes what is missing on the way',
+    'services.web',
+    tcp('a:1'),
+    "{\n  name: 'a',\n}",
+    "{\n  name: 'a',\n  services: {\n    web: { kind: 'tcp', target: 'a:1' },\n  },\n}",
+  ],
+  [
+    'deletes a line',
+    'lan',
+    undefined,
+    '{\n  name: "a",\n  lan: true,\n  log: {},\n}',
+    '{\n  name: "a",\n  log: {},\n}',
+  ],
+  [
+    'deletes the last with the comma before it',
+    'lan',
+    undefined,
+    '{\n  "name": "a", // x\n  "lan": true\n}',
+    '{\n  "name": "a" // x\n}',
+  ],
   ['deletes within a line', 'lan', undefined, '{ lan: true, name: "a" }', '{ name: "a" }'],
-  ['keeps the comment of what it deletes', 'lan', undefined, '{\n  lan: true, // no beacon\n  name: "a",\n}', '{\n  // no beacon\n  name: "a",\n}'],
-  ['changes nothing for the same value', 'relays', ['wss://a'], '{ relays: [ "wss://a", /* b */ ] }', '{ relays: [ "wss://a", /* b */ ] }'],
+  [
+    'keeps the comment of what it deletes',
+    'lan',
+    undefined,
+    '{\n  lan: true, // no beacon\n  name: "a",\n}',
+    '{\n  // no beacon\n  name: "a",\n}',
+  ],
+  [
+    'changes nothing for the same value',
+    'relays',
+    ['wss://a'],
+    '{ relays: [ "wss://a", /* b */ ] }',
+    '{ relays: [ "wss://a", /* b */ ] }',
+  ],
   ['deletes nothing that is not there', 'services.web.to', undefined, '{ services: {} }', '{ services: {} }'],
-  ['quotes as its neighbours do', 'services.b-c', 1, "{ services: { 'a': 'x' } }", "{ services: { 'a': 'x', 'b-c': 1 } }"],
+  [
+    'quotes as its neighbours do',
+    'services.b-c',
+    1,
+    "{ services: { 'a': 'x' } }",
+    "{ services: { 'a': 'x', 'b-c': 1 } }",
+  ],
 ])('an edit %s', (_what, path, value, before, after) => {
   expect(editJson5(before, [{ path: path.split('.'), value }])).toBe(after);
 });
 
 // Random JSON5: each container and value in random dress, beside the value it stands for.
-const blank = fc.constantFrom('', ' ', '\n', '\r\n  ', '\t', ' /* c, } */ ', ' // line " {\n', '\u00a0', ' //\r\n', '/**/');
+const blank = fc.constantFrom(
+  '',
+  ' ',
+  '\n',
+  '\r\n  ',
+  '\t',
+  ' /* c, } */ ',
+  ' // line " {\n',
+  '\u00a0',
+  ' //\r\n',
+  '/**/',
+);
 const key = fc.constantFrom('a', 'b', 'c', '$d', 'with space', "it's", 'é', 'null', '');
-const scalar: fc.Arbitrary<JsonValue> = fc.oneof(fc.string({ maxLength: 8 }), fc.integer(), fc.boolean(), fc.constant(null), fc.constantFrom('\\', '"', "'", '\u2028', '\n', '😀\ud800'));
+const scalar: fc.Arbitrary<JsonValue> = fc.oneof(
+  fc.string({ maxLength: 8 }),
+  fc.integer(),
+  fc.boolean(),
+  fc.constant(null),
+  fc.constantFrom('\\', '"', "'", '\u2028', '\n', '😀\ud800'),
+);
 const plainValue = fc.letrec<{ value: JsonValue }>((tie) => ({
-  value: fc.oneof({ maxDepth: 3, withCrossShrink: true }, scalar, fc.array(tie('value'), { maxLength: 3 }), fc.dictionary(key, tie('value'), { maxKeys: 4, noNullPrototype: true })),
+  value: fc.oneof(
+    { maxDepth: 3, withCrossShrink: true },
+    scalar,
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(key, tie('value'), { maxKeys: 4, noNullPrototype: true }),
+  ),
 })).value;
 const model = fc.dictionary(key, plainValue, { maxKeys: 6, noNullPrototype: true });
 
@@ -67,7 +137,7 @@ function dress(value: JsonValue, dice: Dice): string {
   }
   const members = Object.entries(value).map(([name, item]) => {
     const bare = /^[a-z$é]+$/.test(name) && name !== 'null' && dice(fc.boolean());
-    return `${pad()}${bare ? name : quoted(name)}${pad()}:${pad()}${dress(item as JsonValue, dice)}${pad()}`;
+    return `${pad()}${bare ? name : quoted(name)}${pad()}:${pad()}${dress(item, dice)}${pad()}`;
   });
   return `{${members.join(',')}${members.length > 0 ? comma() : ''}${pad()}}`;
 }
@@ -90,55 +160,70 @@ function setIn(target: JsonValue, [head, ...rest]: readonly string[], value: Jso
 }
 
 test('random edits of random documents give what the model gives and touch nothing else', () => {
-  const edit = fc.record({ path: fc.array(key, { minLength: 1, maxLength: 3 }), value: fc.option(plainValue, { nil: undefined, freq: 3 }) });
+  const edit = fc.record({
+    path: fc.array(key, { minLength: 1, maxLength: 3 }),
+    value: fc.option(plainValue, { nil: undefined, freq: 3 }),
+  });
   const seen = { replaced: 0, inserted: 0, deleted: 0 };
   fc.assert(
-    fc.property(model, fc.array(edit, { minLength: 1, maxLength: 5 }), fc.gen(), fc.boolean(), (start, edits, gen, bom) => {
-      const dice: Dice = (arbitrary) => gen(() => arbitrary);
-      let text = `${bom ? '\ufeff' : ''}${dice(blank)}${dress(start, dice)}${dice(blank)}`;
-      let expected: JsonValue = start;
-      expect(read(text)).toStrictEqual(expected);
-      for (const { path, value } of edits) {
-        let parent: JsonValue | undefined = expected;
-        for (const step of path.slice(0, -1)) {
-          const inner: unknown = typeof parent === 'object' && parent !== null && Object.hasOwn(parent, step) ? (parent as Record<string, JsonValue>)[step] : undefined;
-          parent = inner as JsonValue | undefined;
-          if (parent === undefined) break;
-        }
-        const blocked = parent !== undefined && (typeof parent !== 'object' || parent === null || Array.isArray(parent));
-        if (blocked || blockedEarlier(expected, path)) {
-          expect(() => editJson5(text, [{ path, value }])).toThrow(expect.objectContaining({ code: 'SETTINGS_INVALID' }));
-          continue;
-        }
-        const splices = planEdit(parseJson5(text), { path, value });
-        const after = applySplices(text, splices);
-        expected = setIn(expected, path, value);
-        expect(read(after)).toStrictEqual(expected);
-        expect(Object.keys(read(after) as object)).toEqual(Object.keys(expected as object));
+    fc.property(
+      model,
+      fc.array(edit, { minLength: 1, maxLength: 5 }),
+      fc.gen(),
+      fc.boolean(),
+      (start, edits, gen, bom) => {
+        const dice: Dice = (arbitrary) => gen(() => arbitrary);
+        let text = `${bom ? '\ufeff' : ''}${dice(blank)}${dress(start, dice)}${dice(blank)}`;
+        let expected: JsonValue = start;
+        expect(read(text)).toStrictEqual(expected);
+        for (const { path, value } of edits) {
+          let parent: JsonValue | undefined = expected;
+          for (const step of path.slice(0, -1)) {
+            const inner: unknown =
+              typeof parent === 'object' && parent !== null && Object.hasOwn(parent, step)
+                ? (parent as Record<string, JsonValue>)[step]
+                : undefined;
+            parent = inner as JsonValue | undefined;
+            if (parent === undefined) break;
+          }
+          const blocked =
+            parent !== undefined && (typeof parent !== 'object' || parent === null || Array.isArray(parent));
+          if (blocked || blockedEarlier(expected, path)) {
+            expect(() => editJson5(text, [{ path, value }])).toThrow(
+              expect.objectContaining({ code: 'SETTINGS_INVALID' }),
+            );
+            continue;
+          }
+          const splices = planEdit(parseJson5(text), { path, value });
+          const after = applySplices(text, splices);
+          expected = setIn(expected, path, value);
+          expect(read(after)).toStrictEqual(expected);
+          expect(Object.keys(read(after) as object)).toEqual(Object.keys(expected as object));
 
-        const removed = splices.map((splice) => text.slice(splice.start, splice.end)).join('');
-        const target = memberRange(text, path);
-        if (target && value !== undefined) {
-          // One splice, exactly over the value.
-          if (splices.length > 0) expect(splices.map(({ start, end }) => [start, end])).toEqual([target.value]);
-          seen.replaced += splices.length;
-        } else if (target) {
-          // The member, at most one comma, blanks: every comment outside the member survives.
-          const outside = [...comments(text, 0, target.member[0]), ...comments(text, target.member[1])];
-          expect(comments(after)).toEqual(outside);
-          const around = removed.replace(text.slice(...target.member), '');
-          expect(around.trim()).toMatch(/^,?$/);
-          seen.deleted += 1;
-        } else if (value !== undefined) {
-          expect(removed.trim()).toBe('');
-          expect(comments(after)).toEqual(comments(text));
-          seen.inserted += 1;
-        } else {
-          expect(after).toBe(text);
+          const removed = splices.map((splice) => text.slice(splice.start, splice.end)).join('');
+          const target = memberRange(text, path);
+          if (target && value !== undefined) {
+            // One splice, exactly over the value.
+            if (splices.length > 0) expect(splices.map(({ start, end }) => [start, end])).toEqual([target.value]);
+            seen.replaced += splices.length;
+          } else if (target) {
+            // The member, at most one comma, blanks: every comment outside the member survives.
+            const outside = [...comments(text, 0, target.member[0]), ...comments(text, target.member[1])];
+            expect(comments(after)).toEqual(outside);
+            const around = removed.replace(text.slice(...target.member), '');
+            expect(around.trim()).toMatch(/^,?$/);
+            seen.deleted += 1;
+          } else if (value !== undefined) {
+            expect(removed.trim()).toBe('');
+            expect(comments(after)).toEqual(comments(text));
+            seen.inserted += 1;
+          } else {
+            expect(after).toBe(text);
+          }
+          text = after;
         }
-        text = after;
-      }
-    }),
+      },
+    ),
     { numRuns: Number(process.env['CLAW_FUZZ_RUNS'] ?? 2000) },
   );
   expect(Math.min(...Object.values(seen))).toBeGreaterThan(50);
@@ -159,7 +244,10 @@ function memberRange(text: string, path: readonly string[]) {
   let node = parse(text, { mode: 'json5', ranges: true }).body;
   let found: { member: [number, number]; value: [number, number] } | undefined;
   for (const step of path) {
-    const member = node.type === 'Object' ? node.members.find((m) => (m.name.type === 'String' ? m.name.value : m.name.name) === step) : undefined;
+    const member =
+      node.type === 'Object'
+        ? node.members.find((m) => (m.name.type === 'String' ? m.name.value : m.name.name) === step)
+        : undefined;
     if (!member) return undefined;
     found = { member: [...(member.range as [number, number])], value: [...(member.value.range as [number, number])] };
     node = member.value;
@@ -168,29 +256,49 @@ function memberRange(text: string, path: readonly string[]) {
 }
 
 test('the first edit makes a commented file of mode 0600', async () => {
-  await editSettings(home, [{ path: ['services', 'ssh'], value: tcp('127.0.0.1:22') }, { path: ['name'], value: 'desk' }]);
+  await editSettings(home, [
+    { path: ['services', 'ssh'], value: tcp('127.0.0.1:22') },
+    { path: ['name'], value: 'desk' },
+  ]);
   expect((await stat(file)).mode & 0o777).toBe(0o600);
   const text = await readFile(file, 'utf8');
   expect(text).toMatch(/^\/\/ Settings of this OpenClaw node/);
   expect(text).toContain('  services: {\n    ssh: { kind: "tcp", target: "127.0.0.1:22" }\n  },\n  name: "desk"\n}\n');
-  expect((await loadSettings(home)).settings).toMatchObject({ name: 'desk', services: { ssh: { kind: 'tcp', to: [] } } });
+  expect((await loadSettings(home)).settings).toMatchObject({
+    name: 'desk',
+    services: { ssh: { kind: 'tcp', to: [] } },
+  });
   expect(await readdir(home)).toEqual(['claw.json', 'claw.json.lock']);
 });
 
 test('an edit whose result is invalid is refused and the file stays', async () => {
   const text = '{ name: "a" }';
   await writeFile(file, text);
-  const edits = [{ path: ['lan'], value: false }, { path: ['name'], value: 'a b' }];
-  await expect(editSettings(home, edits)).rejects.toMatchObject({ code: 'SETTINGS_INVALID', message: expect.stringContaining('after this change: name: expected') });
-  await expect(editSettings(home, [{ path: ['nmae'], value: 'x' }])).rejects.toMatchObject({ code: 'SETTINGS_INVALID', hint: 'Did you mean "name"?' });
-  await expect(editSettings(home, [{ path: ['name', 'x'], value: 'x' }])).rejects.toMatchObject({ code: 'SETTINGS_INVALID' });
+  const edits = [
+    { path: ['lan'], value: false },
+    { path: ['name'], value: 'a b' },
+  ];
+  await expect(editSettings(home, edits)).rejects.toMatchObject({
+    code: 'SETTINGS_INVALID',
+    message: expect.stringContaining('after this change: name: expected'),
+  });
+  await expect(editSettings(home, [{ path: ['nmae'], value: 'x' }])).rejects.toMatchObject({
+    code: 'SETTINGS_INVALID',
+    hint: 'Did you mean "name"?',
+  });
+  await expect(editSettings(home, [{ path: ['name', 'x'], value: 'x' }])).rejects.toMatchObject({
+    code: 'SETTINGS_INVALID',
+  });
   await expect(editSettings(home, [{ path: [], value: 'x' }])).rejects.toThrow(TypeError);
   expect(await readFile(file, 'utf8')).toBe(text);
 });
 
 test('an invalid file may be edited only into a valid one', async () => {
   await writeFile(file, '{\n lan: 1 }');
-  await expect(editSettings(home, [{ path: ['name'], value: 'a' }])).rejects.toMatchObject({ code: 'SETTINGS_INVALID', message: expect.stringContaining('claw.json:2:7: lan:') });
+  await expect(editSettings(home, [{ path: ['name'], value: 'a' }])).rejects.toMatchObject({
+    code: 'SETTINGS_INVALID',
+    message: expect.stringContaining('claw.json:2:7: lan:'),
+  });
   await editSettings(home, [{ path: ['lan'], value: true }]);
   expect(await readFile(file, 'utf8')).toBe('{\n lan: true }');
 });
@@ -246,7 +354,9 @@ function startWriter(id: string, count: number) {
   return { child, ended, done: () => out.split('\n').filter((line) => line !== '') };
 }
 
-test('200 edits by 8 processes all survive, and so do those of an editor that knows no lock', { timeout: 120_000 }, async () => {
+test('200 edits by 8 processes all survive, and so do those of an editor that knows no lock', {
+  timeout: 120_000,
+}, async () => {
   let n = 100_000;
   await writeFile(file, `// top\n{\n  // mine\n  foreign: { n: ${n} },\n}\n`);
   const writers = Array.from({ length: 8 }, (_, index) => startWriter(`w${index}`, 25));
@@ -264,7 +374,9 @@ test('200 edits by 8 processes all survive, and so do those of an editor that kn
     closeSync(opened);
     await new Promise((resolve) => setTimeout(resolve, 10));
     const shown = () => readFileSync(file, 'utf8').includes(`n: ${n} `);
-    await expect.poll(shown, { timeout: 5000, interval: 5, message: `edit ${n} of the other editor was lost` }).toBe(true);
+    await expect
+      .poll(shown, { timeout: 5000, interval: 5, message: `edit ${n} of the other editor was lost` })
+      .toBe(true);
   }
   for (const { code, err } of await all) expect({ code, err }).toEqual({ code: 0, err: '' });
   const text = await readFile(file, 'utf8');
@@ -293,20 +405,23 @@ test('what an editor writes into the very file that an edit replaces is merged',
   expect(readFileSync(file, 'utf8')).toBe('{ foreign: 700000, lan: false, }');
 });
 
-test.each(['{ name: "theirs" }', '{ name: "ours__" }'])('a file that an editor renames into place meanwhile (%s) is edited in turn', async (theirs) => {
-  writeFileSync(file, '{ name: "ours__" }');
-  let renamed = false;
-  const watcher = watch(home, (_event, name) => {
-    if (!name?.endsWith('.tmp') || renamed) return;
-    renamed = true;
-    writeFileSync(join(home, 'other'), theirs);
-    renameSync(join(home, 'other'), file);
-  });
-  await editSettings(home, [{ path: ['lan'], value: false }]);
-  watcher.close();
-  expect(renamed).toBe(true);
-  expect(readFileSync(file, 'utf8')).toBe(theirs.replace(' }', ', lan: false }'));
-});
+test.each(['{ name: "theirs" }', '{ name: "ours__" }'])(
+  'a file that an editor renames into place meanwhile (%s) is edited in turn',
+  async (theirs) => {
+    writeFileSync(file, '{ name: "ours__" }');
+    let renamed = false;
+    const watcher = watch(home, (_event, name) => {
+      if (!name?.endsWith('.tmp') || renamed) return;
+      renamed = true;
+      writeFileSync(join(home, 'other'), theirs);
+      renameSync(join(home, 'other'), file);
+    });
+    await editSettings(home, [{ path: ['lan'], value: false }]);
+    watcher.close();
+    expect(renamed).toBe(true);
+    expect(readFileSync(file, 'utf8')).toBe(theirs.replace(' }', ', lan: false }'));
+  },
+);
 
 test('a file that an editor creates while the first edit is being written is edited, not replaced', async () => {
   let created = false;
@@ -328,11 +443,14 @@ test('a file that is empty for a moment is waited for', async () => {
   expect(readFileSync(file, 'utf8')).toBe('{ name: "theirs", lan: false }');
 });
 
-test('writers killed at any moment leave a valid file that holds every edit they reported', { timeout: 120_000 }, async () => {
+test('writers killed at any moment leave a valid file that holds every edit they reported', {
+  timeout: 120_000,
+}, async () => {
   const reported: string[] = [];
   for (let round = 0; round < 10; round++) {
     const writers = [startWriter(`r${round}a`, 1000), startWriter(`r${round}b`, 1000)];
-    while (writers.every((writer) => writer.done().length < 2)) await once(writers[0]!.child.stdout, 'data', { signal: AbortSignal.timeout(20_000) });
+    while (writers.every((writer) => writer.done().length < 2))
+      await once(writers[0]!.child.stdout, 'data', { signal: AbortSignal.timeout(20_000) });
     await new Promise((resolve) => setTimeout(resolve, round * 3));
     for (const writer of writers) writer.child.kill('SIGKILL');
     for (const writer of writers) {

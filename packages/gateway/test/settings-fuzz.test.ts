@@ -1,8 +1,8 @@
+import { isClawError } from '@claw/base';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { isClawError } from '@claw/base';
-import { decodeText } from '../src/settings/json5.ts';
 import { readSettings } from '../src/settings/index.ts';
+import { decodeText } from '../src/settings/json5.ts';
 import { editJson5 } from '../src/settings/splice.ts';
 
 const numRuns = Number(process.env['CLAW_FUZZ_RUNS'] ?? 2000);
@@ -30,7 +30,10 @@ function take(bytes: Buffer): 'taken' | 'refused' {
   // What parses can be edited, and parses afterwards.
   for (const value of ['x', undefined]) {
     try {
-      editJson5(text as string, [{ path: ['name'], value }, { path: ['services', 'new', 'to'], value: ['a'] }]);
+      editJson5(text as string, [
+        { path: ['name'], value },
+        { path: ['services', 'new', 'to'], value: ['a'] },
+      ]);
     } catch (error) {
       if (!isClawError(error, 'SETTINGS_INVALID')) throw error;
     }
@@ -49,7 +52,33 @@ test('random bytes never crash the reader', () => {
 
 test('mutated documents never crash the reader or the editor', () => {
   const seen = { taken: 0, refused: 0 };
-  const bit = fc.oneof(fc.constantFrom('{', '}', '[', ']', ',', ':', '"', "'", '\\', '/', '*', '\n', '\r', '\ufeff', '\u2028', '__proto__:1,', '0x', '-', 'null', '/*', '//', '\0'), fc.string({ maxLength: 3 }));
+  const bit = fc.oneof(
+    fc.constantFrom(
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      ':',
+      '"',
+      "'",
+      '\\',
+      '/',
+      '*',
+      '\n',
+      '\r',
+      '\ufeff',
+      '\u2028',
+      '__proto__:1,',
+      '0x',
+      '-',
+      'null',
+      '/*',
+      '//',
+      '\0',
+    ),
+    fc.string({ maxLength: 3 }),
+  );
   const mutation = fc.record({ at: fc.nat(SEED_TEXT.length), cut: fc.nat(12), bit });
   fc.assert(
     fc.property(fc.array(mutation, { minLength: 1, maxLength: 6 }), (mutations) => {
@@ -62,9 +91,13 @@ test('mutated documents never crash the reader or the editor', () => {
   expect(Math.min(seen.taken, seen.refused)).toBeGreaterThan(0);
 });
 
-test.each(['[', '{a:', '"', "'", '/*', '//', '\\', '{"a":[', '-', '0', ',', '\u2028', 'a', '"\\', '\\\\'])('a megabyte of %j is answered in time', { timeout: 20_000 }, (part) => {
-  const text = part.repeat(Math.floor(2 ** 20 / Buffer.byteLength(part)));
-  take(Buffer.from(text));
-  take(Buffer.from(`{ a: ${text}`));
-  take(Buffer.from(`{ a: "${text}" }`));
-});
+test.each(['[', '{a:', '"', "'", '/*', '//', '\\', '{"a":[', '-', '0', ',', '\u2028', 'a', '"\\', '\\\\'])(
+  'a megabyte of %j is answered in time',
+  { timeout: 20_000 },
+  (part) => {
+    const text = part.repeat(Math.floor(2 ** 20 / Buffer.byteLength(part)));
+    take(Buffer.from(text));
+    take(Buffer.from(`{ a: ${text}`));
+    take(Buffer.from(`{ a: "${text}" }`));
+  },
+);

@@ -69,7 +69,7 @@ function peerLines(paint: (colour: Colour, text: string) => string, peer: PeerVi
   }
   lines.push(
     `    round trip ${readableMs(link.roundTripMs)}   sent ${readableBytes(link.bytesSent)}   received ${readableBytes(link.bytesReceived)}   up ${readableMs(link.upMs)}`,
-    `    handshake  ${link.handshake.cipher}, ${link.handshake.keyExchange}, version ${link.handshake.peerVersion}, set up in ${readableMs(link.setup.operational)}`,
+    `    handshake  ${[link.handshake.cipher, link.handshake.keyExchange].filter(Boolean).join(', ')}, version ${link.handshake.peerVersion}, set up in ${readableMs(link.setup.operational)}`,
     ...link.warnings.map((warning) => `    ${paint('yellow', 'warning')}    ${warning}`),
   );
   return lines;

@@ -4,7 +4,7 @@
  * throws the daemon's errors with the codes they had there.
  */
 
-import { type ClientRequest, type IncomingMessage, request as httpRequest } from 'node:http';
+import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ClawError, type Clock, errorCode, errorText, type Random, systemClock, systemRandom } from '@claw/base';
 import * as v from 'valibot';
@@ -50,7 +50,8 @@ export interface GatewayClient {
 }
 
 const MAX_ANSWER_BYTES = 16 * 2 ** 20;
-const UNPROVEN_HINT = 'The daemon may have been restarted a moment ago: try again. If it persists, another program holds its port.';
+const UNPROVEN_HINT =
+  'The daemon may have been restarted a moment ago: try again. If it persists, another program holds its port.';
 
 type Answer = { readonly response: IncomingMessage; readonly stream?: Duplex; readonly head?: Buffer };
 
@@ -74,10 +75,16 @@ export function createGatewayClient(options: GatewayClientOptions): GatewayClien
       }
     },
     async upgrade(path, callOptions = {}) {
-      const { stream, head, response } = await call('GET', path, callOptions, { connection: 'Upgrade', upgrade: 'claw-stream' });
+      const { stream, head, response } = await call('GET', path, callOptions, {
+        connection: 'Upgrade',
+        upgrade: 'claw-stream',
+      });
       if (!stream) {
         response.destroy();
-        throw apiError('GATEWAY_ANSWER_INVALID', `the daemon answered ${response.statusCode} where it should have switched protocols`);
+        throw apiError(
+          'GATEWAY_ANSWER_INVALID',
+          `the daemon answered ${response.statusCode} where it should have switched protocols`,
+        );
       }
       if (head && head.length > 0) stream.unshift(head);
       return stream;
@@ -95,8 +102,14 @@ async function send(
 ): Promise<Answer> {
   signal?.throwIfAborted();
   const bytes = body === undefined ? Buffer.alloc(0) : Buffer.from(JSON.stringify(body));
-  if (bytes.length > MAX_BODY_BYTES) throw apiError('REQUEST_TOO_LARGE', `the body has ${bytes.length} bytes, at most ${MAX_BODY_BYTES} are taken`);
-  const signed = signRequest(options.token, { method, target: path, body: bytes }, options.clock ?? systemClock, options.random ?? systemRandom);
+  if (bytes.length > MAX_BODY_BYTES)
+    throw apiError('REQUEST_TOO_LARGE', `the body has ${bytes.length} bytes, at most ${MAX_BODY_BYTES} are taken`);
+  const signed = signRequest(
+    options.token,
+    { method, target: path, body: bytes },
+    options.clock ?? systemClock,
+    options.random ?? systemRandom,
+  );
   const request = httpRequest({
     host: '127.0.0.1',
     port: options.port,
@@ -116,15 +129,24 @@ async function send(
   if (!isProof(options.token, signed[SIGNATURE_HEADER] as string, typeof proof === 'string' ? proof : undefined)) {
     response.destroy();
     stream?.destroy();
-    throw apiError('GATEWAY_UNPROVEN', `what answers on port ${options.port} (status ${response.statusCode}) does not know this session`, {
-      hint: UNPROVEN_HINT,
-    });
+    throw apiError(
+      'GATEWAY_UNPROVEN',
+      `what answers on port ${options.port} (status ${response.statusCode}) does not know this session`,
+      {
+        hint: UNPROVEN_HINT,
+      },
+    );
   }
   if (stream || (response.statusCode ?? 500) < 400) return answer;
   throw errorFromBody(await readJson(response, signal));
 }
 
-function firstAnswer(request: ClientRequest, body: Buffer, options: GatewayClientOptions, signal?: AbortSignal): Promise<Answer> {
+function firstAnswer(
+  request: ClientRequest,
+  body: Buffer,
+  options: GatewayClientOptions,
+  signal?: AbortSignal,
+): Promise<Answer> {
   const timeoutMs = options.timeoutMs ?? 30_000;
   const clock = options.clock ?? systemClock;
   return new Promise<Answer>((resolve, reject) => {
@@ -138,7 +160,9 @@ function firstAnswer(request: ClientRequest, body: Buffer, options: GatewayClien
       finish();
     };
     // Stays on for good: a connection may still fail after it has answered.
-    request.on('error', (error) => settle(() => reject(signal?.aborted ? signal.reason : connectionError(error, options.port))));
+    request.on('error', (error) =>
+      settle(() => reject(signal?.aborted ? signal.reason : connectionError(error, options.port))),
+    );
     request.once('response', (response) => settle(() => resolve({ response })));
     request.once('upgrade', (response, stream, head) => settle(() => resolve({ response, stream, head })));
     request.end(body);
@@ -152,7 +176,8 @@ async function readJson(response: IncomingMessage, signal: AbortSignal | undefin
   try {
     for await (const chunk of response as AsyncIterable<Buffer>) {
       length += chunk.length;
-      if (length > MAX_ANSWER_BYTES) throw apiError('GATEWAY_ANSWER_INVALID', `the answer has more than ${MAX_ANSWER_BYTES} bytes`);
+      if (length > MAX_ANSWER_BYTES)
+        throw apiError('GATEWAY_ANSWER_INVALID', `the answer has more than ${MAX_ANSWER_BYTES} bytes`);
       chunks.push(chunk);
     }
   } catch (cause) {
@@ -168,19 +193,26 @@ async function readJson(response: IncomingMessage, signal: AbortSignal | undefin
 }
 
 function checkValue<Schema extends v.GenericSchema>(schema: Schema | undefined, value: unknown): v.InferOutput<Schema> {
-  if (!schema) return value as v.InferOutput<Schema>;
+  if (!schema) return value;
   const result = v.safeParse(schema, value);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw apiError('GATEWAY_ANSWER_INVALID', `the answer does not fit: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`, {
-    hint: 'The daemon may run another version: restart it.',
-  });
+  throw apiError(
+    'GATEWAY_ANSWER_INVALID',
+    `the answer does not fit: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`,
+    {
+      hint: 'The daemon may run another version: restart it.',
+    },
+  );
 }
 
 function connectionError(cause: Error, port: number): ClawError {
   if (cause instanceof ClawError) return cause;
   if (errorCode(cause) === 'ECONNREFUSED') {
-    return apiError('GATEWAY_UNREACHABLE', `no daemon listens on port ${port}`, { cause, hint: 'Start the node first.' });
+    return apiError('GATEWAY_UNREACHABLE', `no daemon listens on port ${port}`, {
+      cause,
+      hint: 'Start the node first.',
+    });
   }
   return apiError('GATEWAY_CUT', `the connection to the daemon failed: ${errorText(cause)}`, { cause });
 }

@@ -42,7 +42,11 @@ export type GatewayClientErrorCode =
 
 export type GatewayErrorCode = AuthErrorCode | ApiErrorCode | GatewayClientErrorCode;
 
-export function apiError(code: GatewayErrorCode, message: string, options?: ClawErrorOptions): ClawError<GatewayErrorCode> {
+export function apiError(
+  code: GatewayErrorCode,
+  message: string,
+  options?: ClawErrorOptions,
+): ClawError<GatewayErrorCode> {
   return new ClawError(code, message, options);
 }
 

@@ -9,6 +9,15 @@ export {
 } from './errors.ts';
 export { buildOpenApi, type OpenApiOptions } from './openapi.ts';
 export { TOKEN_BYTES } from './request-auth.ts';
-export { type Method, type RequestContext, type Route, route, type StreamRoute, streamRoute, type UpgradeRoute, type ValueRoute } from './routes.ts';
+export {
+  type Method,
+  type RequestContext,
+  type Route,
+  route,
+  type StreamRoute,
+  streamRoute,
+  type UpgradeRoute,
+  type ValueRoute,
+} from './routes.ts';
 export { type GatewayServer, type GatewayServerOptions, openGatewayServer } from './server.ts';
 export { type GatewaySession, openSessionFile, readSession } from './session-file.ts';

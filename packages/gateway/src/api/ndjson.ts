@@ -62,7 +62,8 @@ export async function* readLines(input: Readable): AsyncGenerator<unknown, void,
 /** The error of an answer, as it was thrown in the daemon. */
 export function errorFromBody(value: unknown): ClawError {
   const result = v.safeParse(v.object({ error: errorSchema }), value);
-  if (!result.success) return apiError('GATEWAY_ANSWER_INVALID', 'the daemon answered an error in a shape that is not known here');
+  if (!result.success)
+    return apiError('GATEWAY_ANSWER_INVALID', 'the daemon answered an error in a shape that is not known here');
   return errorFromWire(result.output.error);
 }
 
@@ -86,7 +87,8 @@ async function* splitLines(input: Readable): AsyncGenerator<string> {
       const lines = (rest + chunk).split('\n');
       rest = lines.pop() ?? '';
       yield* lines;
-      if (rest.length > MAX_LINE_CHARACTERS) throw apiError('GATEWAY_ANSWER_INVALID', 'the daemon sent a line without end');
+      if (rest.length > MAX_LINE_CHARACTERS)
+        throw apiError('GATEWAY_ANSWER_INVALID', 'the daemon sent a line without end');
     }
   } catch (cause) {
     if (cause instanceof ClawError) throw cause;

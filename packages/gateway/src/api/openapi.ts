@@ -21,7 +21,11 @@ const ERROR_SCHEMA = {
 };
 
 /** The converter is loaded here only: a daemon that is never asked for the document never holds it. */
-export async function buildOpenApi(routes: readonly Route[], upgrades: readonly UpgradeRoute[], options: OpenApiOptions) {
+export async function buildOpenApi(
+  routes: readonly Route[],
+  upgrades: readonly UpgradeRoute[],
+  options: OpenApiOptions,
+) {
   const { toJsonSchema } = await import('@valibot/to-json-schema');
   const schemaOf = (schema: GenericSchema, typeMode: 'input' | 'output') => {
     const { $schema: _, ...json } = toJsonSchema(schema, { errorMode: 'ignore', typeMode });
@@ -36,14 +40,19 @@ export async function buildOpenApi(routes: readonly Route[], upgrades: readonly 
       required: true,
       schema: { type: 'string' },
     }));
-    paths[template] = { ...paths[template], [method]: { ...operation, ...(parameters.length > 0 ? { parameters } : {}) } };
+    paths[template] = {
+      ...paths[template],
+      [method]: { ...operation, ...(parameters.length > 0 ? { parameters } : {}) },
+    };
   };
   for (const route of routes) {
     const type = route.stream ? 'application/x-ndjson' : 'application/json';
     add(route.path, route.method.toLowerCase(), {
       summary: route.summary,
       ...(route.body
-        ? { requestBody: { required: true, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } }
+        ? {
+            requestBody: { required: true, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } },
+          }
         : {}),
       responses: {
         [route.status ?? 200]: {
@@ -64,7 +73,10 @@ export async function buildOpenApi(routes: readonly Route[], upgrades: readonly 
     components: {
       schemas: { Error: ERROR_SCHEMA },
       securitySchemes: Object.fromEntries(
-        [TIMESTAMP_HEADER, NONCE_HEADER, SIGNATURE_HEADER].map((name) => [name, { type: 'apiKey', in: 'header', name }]),
+        [TIMESTAMP_HEADER, NONCE_HEADER, SIGNATURE_HEADER].map((name) => [
+          name,
+          { type: 'apiKey', in: 'header', name },
+        ]),
       ),
     },
     security: [{ [TIMESTAMP_HEADER]: [], [NONCE_HEADER]: [], [SIGNATURE_HEADER]: [] }],

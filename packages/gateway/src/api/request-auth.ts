@@ -15,7 +15,7 @@
 
 import { createHash, createHmac } from 'node:crypto';
 import { type ClawError, type Clock, equalBytes, type Random } from '@claw/base';
-import { apiError, type AuthErrorCode } from './errors.ts';
+import { type AuthErrorCode, apiError } from './errors.ts';
 
 export const TOKEN_BYTES = 32;
 export const TIMESTAMP_HEADER = 'x-claw-timestamp';
@@ -41,7 +41,12 @@ export interface Credentials {
 }
 
 /** The three headers of a request, made now. */
-export function signRequest(token: Uint8Array, request: SignedRequest, clock: Clock, random: Random): Record<string, string> {
+export function signRequest(
+  token: Uint8Array,
+  request: SignedRequest,
+  clock: Clock,
+  random: Random,
+): Record<string, string> {
   const timestamp = String(clock.now());
   const nonce = random.bytes(16).toString('base64url');
   const signature = signatureOf(token, request, timestamp, nonce).toString('base64url');
@@ -96,7 +101,8 @@ export class RequestVerifier {
   #forgottenBefore = 0;
 
   constructor(options: RequestVerifierOptions) {
-    if (options.token.length !== TOKEN_BYTES) throw new RangeError(`a session token has ${TOKEN_BYTES} bytes, got ${options.token.length}`);
+    if (options.token.length !== TOKEN_BYTES)
+      throw new RangeError(`a session token has ${TOKEN_BYTES} bytes, got ${options.token.length}`);
     this.#token = options.token;
     this.#clock = options.clock;
     this.#hosts = new Set([`127.0.0.1:${options.port}`, `localhost:${options.port}`]);
@@ -120,7 +126,10 @@ export class RequestVerifier {
       throw refusal('AUTH_MISSING', `the request lacks ${TIMESTAMP_HEADER}, ${NONCE_HEADER} or ${SIGNATURE_HEADER}`);
     }
     if (!matches(timestamp, TIMESTAMP) || !matches(nonce, NONCE) || !matches(signature, SIGNATURE)) {
-      throw refusal('AUTH_MALFORMED', `${TIMESTAMP_HEADER}, ${NONCE_HEADER} or ${SIGNATURE_HEADER} is malformed or given twice`);
+      throw refusal(
+        'AUTH_MALFORMED',
+        `${TIMESTAMP_HEADER}, ${NONCE_HEADER} or ${SIGNATURE_HEADER} is malformed or given twice`,
+      );
     }
     return { timestamp, nonce, signature };
   }
@@ -129,7 +138,11 @@ export class RequestVerifier {
   checkSignature(credentials: Credentials, request: SignedRequest): void {
     const expected = signatureOf(this.#token, request, credentials.timestamp, credentials.nonce);
     if (equalBytes(Buffer.from(credentials.signature, 'base64url'), expected)) return;
-    throw refusal('AUTH_SIGNATURE', 'the signature does not fit the request', 'The daemon may have been restarted since: try again.');
+    throw refusal(
+      'AUTH_SIGNATURE',
+      'the signature does not fit the request',
+      'The daemon may have been restarted since: try again.',
+    );
   }
 
   /**
@@ -142,7 +155,11 @@ export class RequestVerifier {
     const second = Math.floor(timestamp / 1000);
     this.#forgetBefore(Math.floor((now - this.#windowMs) / 1000));
     if (Math.abs(now - timestamp) > this.#windowMs || second < this.#forgottenBefore) {
-      throw refusal('AUTH_STALE', `the request was signed too far from ${new Date(now).toISOString()}`, 'If the clock was set back, restart the daemon.');
+      throw refusal(
+        'AUTH_STALE',
+        `the request was signed too far from ${new Date(now).toISOString()}`,
+        'If the clock was set back, restart the daemon.',
+      );
     }
     let nonces = this.#seen.get(second);
     if (nonces?.has(credentials.nonce)) throw refusal('AUTH_REPLAYED', 'this request was made before');

@@ -9,14 +9,24 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type Clock, errorCode, errorText, isClawError, type Logger, silentLogger, systemClock, TaskScope } from '@claw/base';
+import {
+  type Clock,
+  errorCode,
+  errorText,
+  isClawError,
+  type Logger,
+  silentLogger,
+  systemClock,
+  TaskScope,
+} from '@claw/base';
 import * as v from 'valibot';
+import { COMMON_HEADERS, refuseRaw, sendError, sendJson, writeSwitch } from './answers.ts';
 import { parseBody, readBody } from './body.ts';
-import { apiError, errorBody, statusOf } from './errors.ts';
-import { type HeaderReader, proofOf, PROOF_HEADER, RequestVerifier, type RequestVerifierOptions } from './request-auth.ts';
-import { matchPath, type RequestContext, type Route, type StreamRoute, type UpgradeRoute } from './routes.ts';
-import { refuseRaw, writeSwitch } from './raw-answer.ts';
+import { apiError } from './errors.ts';
 import { sendLines } from './ndjson.ts';
+import { PROOF_HEADER, proofOf, RequestVerifier, type RequestVerifierOptions } from './request-auth.ts';
+import { headerReader, pathOf, splitTarget } from './request-head.ts';
+import { matchPath, type RequestContext, type Route, type StreamRoute, type UpgradeRoute } from './routes.ts';
 
 export const STREAM_PROTOCOL = 'claw-stream';
 
@@ -51,7 +61,6 @@ export interface GatewayServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-const HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
 const HEADERS_TIMEOUT_MS = 5000;
 const KEEP_ALIVE_TIMEOUT_MS = 5000;
 const MAX_HEADER_BYTES = 16_384;
@@ -151,7 +160,12 @@ class HttpGateway implements GatewayServer {
     });
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, signal: AbortSignal, matched: { route?: Route }): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+    matched: { route?: Route },
+  ): Promise<void> {
     const body = await this.#authenticate(request, (proof) => response.setHeader(PROOF_HEADER, proof));
     const { pathname, query } = splitTarget(request);
     const candidates = matchPath(this.#routes, pathname);
@@ -160,13 +174,13 @@ class HttpGateway implements GatewayServer {
     const found = candidates.find((candidate) => candidate.route.method === method);
     if (!found) {
       response.setHeader('allow', allowed(candidates.map((candidate) => candidate.route.method)));
-      if (method === 'OPTIONS') return void response.writeHead(204, HEADERS).end();
+      if (method === 'OPTIONS') return void response.writeHead(204, COMMON_HEADERS).end();
       throw apiError('METHOD_NOT_ALLOWED', `this path does not take ${method}`);
     }
     const { route, params } = found;
     matched.route = route;
     const context = { params, query, signal, body: parseBody(route.body, request.headers['content-type'], body) };
-    if (route.stream) return await answerStream(request, response, route, context);
+    if (route.stream) return answerStream(request, response, route, context);
     const value = await route.handle(context);
     sendJson(request, response, route.status ?? 200, checkAnswer(route, value));
   }
@@ -204,12 +218,17 @@ class HttpGateway implements GatewayServer {
         socket.end();
       } catch (error) {
         socket.destroy();
-        if (!closing.aborted) this.#logger.warn('gateway.stream-failed', { path: pathOf(request), error: errorText(error) });
+        if (!closing.aborted)
+          this.#logger.warn('gateway.stream-failed', { path: pathOf(request), error: errorText(error) });
       }
     });
   }
 
-  async #acceptUpgrade(request: IncomingMessage, signal: AbortSignal, matched: { route?: UpgradeRoute; proof?: string }) {
+  async #acceptUpgrade(
+    request: IncomingMessage,
+    signal: AbortSignal,
+    matched: { route?: UpgradeRoute; proof?: string },
+  ) {
     const credentials = this.#verifier.checkHeaders(headerReader(request));
     const body = Buffer.alloc(0);
     this.#verifier.checkSignature(credentials, { method: request.method ?? '', target: request.url ?? '', body });
@@ -217,12 +236,16 @@ class HttpGateway implements GatewayServer {
     this.#verifier.admit(credentials);
     const { pathname, query } = splitTarget(request);
     const [found] = matchPath(this.#upgrades, pathname);
-    const bodied = Number(request.headers['content-length'] ?? 0) > 0 || request.headers['transfer-encoding'] !== undefined;
+    const bodied =
+      Number(request.headers['content-length'] ?? 0) > 0 || request.headers['transfer-encoding'] !== undefined;
     if (!found || request.method !== 'GET' || bodied || request.headers.upgrade !== STREAM_PROTOCOL) {
-      throw apiError('UPGRADE_UNKNOWN', `upgrades are GET requests for ${STREAM_PROTOCOL}, without a body, on a path that has one`);
+      throw apiError(
+        'UPGRADE_UNKNOWN',
+        `upgrades are GET requests for ${STREAM_PROTOCOL}, without a body, on a path that has one`,
+      );
     }
     matched.route = found.route;
-    return await found.route.open({ params: found.params, query, signal, body: undefined });
+    return found.route.open({ params: found.params, query, signal, body: undefined });
   }
 
   #logRefusal(error: unknown, request: IncomingMessage): void {
@@ -242,8 +265,13 @@ function documentRoute(routes: () => readonly Route[], upgrades: readonly Upgrad
   };
 }
 
-async function answerStream(request: IncomingMessage, response: ServerResponse, route: StreamRoute, context: RequestContext): Promise<void> {
-  const headers = { ...HEADERS, 'content-type': 'application/x-ndjson' };
+async function answerStream(
+  request: IncomingMessage,
+  response: ServerResponse,
+  route: StreamRoute,
+  context: RequestContext,
+): Promise<void> {
+  const headers = { ...COMMON_HEADERS, 'content-type': 'application/x-ndjson' };
   if (request.method === 'HEAD') return void response.writeHead(route.status ?? 200, headers).end();
   const items = await route.handle(context);
   response.writeHead(route.status ?? 200, headers).flushHeaders();
@@ -255,21 +283,9 @@ function checkAnswer(route: Route, value: unknown): unknown {
   const result = v.safeParse(route.response, value);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw new Error(`${route.method} ${route.path} answered out of shape: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`);
-}
-
-function sendJson(request: IncomingMessage, response: ServerResponse, status: number, value: unknown): void {
-  const body = Buffer.from(JSON.stringify(value) ?? 'null');
-  response.writeHead(status, { ...HEADERS, 'content-type': 'application/json', 'content-length': body.length });
-  response.end(request.method === 'HEAD' ? undefined : body);
-}
-
-function sendError(request: IncomingMessage, response: ServerResponse, error: unknown, own?: Readonly<Record<string, number>>): void {
-  if (response.headersSent) return void response.destroy();
-  const body = errorBody(error);
-  // What is left of an unread body would be taken for the next request.
-  if (!request.complete) response.setHeader('connection', 'close');
-  sendJson(request, response, statusOf(body.error.code, own), body);
+  throw new Error(
+    `${route.method} ${route.path} answered out of shape: ${v.getDotPath(issue) ?? 'value'}: ${issue.message}`,
+  );
 }
 
 function clientFault(error: Error): unknown {
@@ -281,28 +297,6 @@ function clientFault(error: Error): unknown {
     default:
       return apiError('REQUEST_MALFORMED', 'the request is not HTTP/1.1 as this server reads it');
   }
-}
-
-/** A header given twice comes back as an array, whatever Node would make of it. */
-function headerReader(request: IncomingMessage): HeaderReader {
-  return (name) => {
-    const values = request.headersDistinct[name];
-    return values?.length === 1 ? values[0] : values;
-  };
-}
-
-function splitTarget(request: IncomingMessage): { pathname: string; query: URLSearchParams } {
-  const target = request.url ?? '';
-  const mark = target.indexOf('?');
-  return {
-    pathname: mark < 0 ? target : target.slice(0, mark),
-    query: new URLSearchParams(mark < 0 ? '' : target.slice(mark + 1)),
-  };
-}
-
-/** For the log: no query, and not without end. */
-function pathOf(request: IncomingMessage): string {
-  return splitTarget(request).pathname.slice(0, 128);
 }
 
 function allowed(methods: readonly string[]): string {

@@ -37,7 +37,8 @@ const START_HINT = 'Start the node first.';
 
 /** Publishes the session until it is disposed of. The caller holds the home's lock. */
 export async function openSessionFile(home: string, session: GatewaySession): Promise<AsyncDisposable> {
-  if (session.token.length !== TOKEN_BYTES) throw new RangeError(`a session token has ${TOKEN_BYTES} bytes, got ${session.token.length}`);
+  if (session.token.length !== TOKEN_BYTES)
+    throw new RangeError(`a session token has ${TOKEN_BYTES} bytes, got ${session.token.length}`);
   const path = sessionPath(home);
   const text = JSON.stringify({ ...session, token: Buffer.from(session.token).toString('base64url') });
   await makePrivateDirectory(join(home, 'run'));
@@ -55,9 +56,12 @@ export async function readSession(home: string): Promise<GatewaySession> {
   const bytes = await readFileIfPresent(sessionPath(home));
   if (!bytes) throw apiError('GATEWAY_UNREACHABLE', `no node runs in ${home}`, { hint: START_HINT });
   const session = parseSession(bytes.toString());
-  if (!session) throw apiError('GATEWAY_UNREACHABLE', `${sessionPath(home)} is not a session file`, { hint: 'Restart the node.' });
+  if (!session)
+    throw apiError('GATEWAY_UNREACHABLE', `${sessionPath(home)} is not a session file`, { hint: 'Restart the node.' });
   if (!isAlive(session.pid)) {
-    throw apiError('GATEWAY_UNREACHABLE', `the node in ${home} (process ${session.pid}) has ended without closing`, { hint: START_HINT });
+    throw apiError('GATEWAY_UNREACHABLE', `the node in ${home} (process ${session.pid}) has ended without closing`, {
+      hint: START_HINT,
+    });
   }
   return session;
 }

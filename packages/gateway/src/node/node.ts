@@ -349,6 +349,7 @@ export class Node implements AsyncDisposable {
   }
 
   #onRemoved(id: NodeId, byPeer: boolean): void {
+    if (!this.keeper.status(id)) return; // told before, on another way
     const peer = this.peers.get(id);
     this.logger.info('peer.removed', { peer: peer?.name, id, byPeer });
     this.keeper.release(id, 'LINK_UNPAIRED', byPeer ? 'the peer unpaired' : 'this node unpaired');

@@ -20,7 +20,8 @@ export interface CheckedDocument {
 const SECRET_KEYS = new Set(['credential', 'username']);
 const MAX_FOUND_LENGTH = 60;
 /** Every key below the root, for "did you mean". */
-const INNER_KEYS = 'integrity minVersion maxVersion directory maxBytes kind target to command urls username credential level'.split(' ');
+const INNER_KEYS =
+  'integrity minVersion maxVersion directory maxBytes kind target to command urls username credential level'.split(' ');
 
 export function checkDocument(document: Json5Document): CheckedDocument {
   const faults: SettingsFault[] = [];
@@ -53,13 +54,19 @@ function faultOf(document: Json5Document, issue: v.BaseIssue<unknown>): Settings
   const last = String(keys.at(-1));
   if (atKey && issue.received === 'undefined') {
     const owner = pathText(keys.slice(0, -1));
-    return { offset: offsetOf(document.root, keys, false), message: `${owner}: expected the key ${issue.expected}, found none` };
+    return {
+      offset: offsetOf(document.root, keys, false),
+      message: `${owner}: expected the key ${issue.expected}, found none`,
+    };
   }
   const offset = offsetOf(document.root, keys, atKey);
   const where = pathText(keys);
   if (atKey && issue.expected === 'never') {
     const close = closestTo(last, INNER_KEYS);
-    return { offset, message: `${where}: found an unknown key${close ? `; did you mean "${close}"?` : ', expected none'}` };
+    return {
+      offset,
+      message: `${where}: found an unknown key${close ? `; did you mean "${close}"?` : ', expected none'}`,
+    };
   }
   const expected = issue.kind === 'schema' ? phrase(issue.expected) : issue.message;
   const found = keys.some((key) => SECRET_KEYS.has(String(key))) ? 'a value that is not shown' : show(issue.input);
@@ -111,7 +118,7 @@ function show(value: unknown): string {
 }
 
 function shorten(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: what reaches a terminal must not steer it
-  const safe = text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+  // What reaches a terminal must not steer it.
+  const safe = text.replace(/\p{Cc}/gu, '?');
   return safe.length > MAX_FOUND_LENGTH ? `${safe.slice(0, MAX_FOUND_LENGTH)}…` : safe;
 }

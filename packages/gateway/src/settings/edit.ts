@@ -8,12 +8,27 @@
  */
 
 import { join } from 'node:path';
-import { ClawError, type Clock, holdProcess, isClawError, makePrivateDirectory, sleep, systemClock, withFileLock } from '@claw/base';
+import {
+  ClawError,
+  type Clock,
+  holdProcess,
+  isClawError,
+  makePrivateDirectory,
+  sleep,
+  systemClock,
+  withFileLock,
+} from '@claw/base';
 import { checkDocument } from './check.ts';
 import { closestTo, faultsError, SETTINGS_FILE, type SettingsErrorCode } from './errors.ts';
 import { decodeText, parseJson5 } from './json5.ts';
 import { settingsKeys } from './schema.ts';
-import { openSnapshot, removeLeftovers, replaceIfCurrent, resolveSettingsPath, type Snapshot } from './settings-file.ts';
+import {
+  openSnapshot,
+  removeLeftovers,
+  replaceIfCurrent,
+  resolveSettingsPath,
+  type Snapshot,
+} from './settings-file.ts';
 import { type Edit, editJson5 } from './splice.ts';
 
 export interface EditOptions {
@@ -62,9 +77,13 @@ async function editUnderLock(path: string, edits: readonly Edit[], clock: Clock)
     if (theirs === undefined || theirs === onDisk) return;
     overtaken = { theirs, ours: after };
   }
-  throw new ClawError<SettingsErrorCode>('SETTINGS_CONFLICT', `${path} kept changing for ${GIVE_UP_MS} ms while it was being edited`, {
-    hint: 'Another program keeps writing this file. Try again when it has finished.',
-  });
+  throw new ClawError<SettingsErrorCode>(
+    'SETTINGS_CONFLICT',
+    `${path} kept changing for ${GIVE_UP_MS} ms while it was being edited`,
+    {
+      hint: 'Another program keeps writing this file. Try again when it has finished.',
+    },
+  );
 }
 
 /** The text after the edits, checked. A fault that was there before is reported with its place. */
@@ -75,7 +94,10 @@ function applyEdits(before: string, edits: readonly Edit[]): string {
   const earlier = checkDocument(parseJson5(before)).faults;
   if (earlier.length > 0) throw faultsError('SETTINGS_INVALID', before, earlier);
   const refused = faults.map((fault) => fault.message).join('\n');
-  throw new ClawError<SettingsErrorCode>('SETTINGS_INVALID', `${SETTINGS_FILE} would not be valid after this change: ${refused}`);
+  throw new ClawError<SettingsErrorCode>(
+    'SETTINGS_INVALID',
+    `${SETTINGS_FILE} would not be valid after this change: ${refused}`,
+  );
 }
 
 /** A file saved in place is empty or cut for a moment: waits for it to parse. */
@@ -115,7 +137,11 @@ function refuseForeign(path: readonly string[]): void {
   if (key === undefined) throw new TypeError('an edit needs a path of at least one key');
   if (settingsKeys.includes(key)) return;
   const close = closestTo(key, settingsKeys);
-  throw new ClawError<SettingsErrorCode>('SETTINGS_INVALID', `${key}: found no such setting, expected one of ${settingsKeys.join(', ')}`, {
-    hint: close ? `Did you mean "${close}"?` : 'Keys of other programs are edited by hand.',
-  });
+  throw new ClawError<SettingsErrorCode>(
+    'SETTINGS_INVALID',
+    `${key}: found no such setting, expected one of ${settingsKeys.join(', ')}`,
+    {
+      hint: close ? `Did you mean "${close}"?` : 'Keys of other programs are edited by hand.',
+    },
+  );
 }

@@ -1,4 +1,4 @@
-export { editSettings, type EditOptions } from './edit.ts';
+export { type EditOptions, editSettings } from './edit.ts';
 export { SETTINGS_FILE, type SettingsErrorCode } from './errors.ts';
 export type { JsonValue } from './json5.ts';
 export { type LoadedSettings, loadSettings, readSettings } from './load.ts';

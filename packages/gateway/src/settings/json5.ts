@@ -5,8 +5,8 @@
  */
 
 import { isUtf8 } from 'node:buffer';
-import { type ObjectNode, parse, tokenize, type Token, type ValueNode } from '@humanwhocodes/momoa';
 import { errorText } from '@claw/base';
+import { type ObjectNode, parse, type Token, tokenize, type ValueNode } from '@humanwhocodes/momoa';
 import { faultsError } from './errors.ts';
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
@@ -51,7 +51,9 @@ export function parseJson5(text: string): Json5Document {
 }
 
 /** Start and end of a node. */
-export function rangeOf(node: { readonly loc: { start: { offset: number }; end: { offset: number } } }): [number, number] {
+export function rangeOf(node: {
+  readonly loc: { start: { offset: number }; end: { offset: number } };
+}): [number, number] {
   return [node.loc.start.offset, node.loc.end.offset];
 }
 
@@ -73,7 +75,8 @@ export function valueOf(node: ValueNode, onFault: (offset: number, message: stri
         const key = keyOf(member);
         const offset = member.name.loc.start.offset;
         if (FORBIDDEN_KEYS.has(key)) onFault(offset, `expected another key than ${JSON.stringify(key)}`);
-        else if (Object.hasOwn(value, key)) onFault(offset, `found the key ${JSON.stringify(key)} twice, expected it once`);
+        else if (Object.hasOwn(value, key))
+          onFault(offset, `found the key ${JSON.stringify(key)} twice, expected it once`);
         else value[key] = valueOf(member.value, onFault);
       }
       return value;
@@ -105,7 +108,8 @@ function readTokens(text: string): Json5Token[] {
     const [start, end] = rangeOf({ loc });
     if (type === 'LBrace' || type === 'LBracket') depth += 1;
     else if (type === 'RBrace' || type === 'RBracket') depth -= 1;
-    if (depth > MAX_DEPTH) throw syntaxError(text, start, `found ${depth} levels of nesting, expected at most ${MAX_DEPTH}`);
+    if (depth > MAX_DEPTH)
+      throw syntaxError(text, start, `found ${depth} levels of nesting, expected at most ${MAX_DEPTH}`);
     return { type, start, end };
   });
 }
@@ -127,9 +131,15 @@ function orSyntaxError<T>(text: string, read: () => T): T {
   try {
     return read();
   } catch (error) {
-    const message = errorText(error).replace(/ \(\d+:\d+\)$/, '').replace(/ found\.$/, '');
+    const message = errorText(error)
+      .replace(/ \(\d+:\d+\)$/, '')
+      .replace(/ found\.$/, '');
     if (message.startsWith('Unexpected end') || message.includes('\uffff')) {
-      throw syntaxError(text, text.length, 'found the end of the file, expected more: is a brace, a bracket or */ missing?');
+      throw syntaxError(
+        text,
+        text.length,
+        'found the end of the file, expected more: is a brace, a bracket or */ missing?',
+      );
     }
     const offset = error instanceof Error && 'offset' in error ? Number(error.offset) : 0;
     throw syntaxError(text, offset, `found ${message.charAt(0).toLowerCase()}${message.slice(1)}`);

@@ -27,7 +27,10 @@ export async function loadSettings(home: string): Promise<LoadedSettings> {
   const loaded = readSettings(snapshot.bytes ? decodeText(snapshot.bytes) : '{}', home);
   if ((snapshot.mode & 0o077) === 0) return loaded;
   const mode = snapshot.mode.toString(8).padStart(4, '0');
-  return { ...loaded, warnings: [...loaded.warnings, `${SETTINGS_FILE}: other users can open it (mode ${mode}, better 0600)`] };
+  return {
+    ...loaded,
+    warnings: [...loaded.warnings, `${SETTINGS_FILE}: other users can open it (mode ${mode}, better 0600)`],
+  };
 }
 
 /** The settings in a text. Pure but for the host's name. @throws ClawError `SETTINGS_SYNTAX`, `SETTINGS_INVALID` */
@@ -47,7 +50,13 @@ function withHostDefaults(output: InferOutput<typeof settingsSchema>, home: stri
 
 /** A host name cut down to what a node's name may hold. */
 export function nameFrom(host: string): string {
-  return host.replace(/[^A-Za-z0-9._-]+/g, '-').replace(/^-+/, '').slice(0, 32).replace(/-+$/, '') || 'node';
+  return (
+    host
+      .replace(/[^A-Za-z0-9._-]+/g, '-')
+      .replace(/^-+/, '')
+      .slice(0, 32)
+      .replace(/-+$/, '') || 'node'
+  );
 }
 
 function freezeDeep<T>(value: T): T {

@@ -33,7 +33,9 @@ export function styleOf(document: Json5Document): PrintStyle {
     unit: firstIndent || '  ',
     quote: firstString ? (text[firstString.start] as '"' | "'") : keyQuote || '"',
     keyQuote,
-    trailingComma: tokens.some((token, index) => token.type === 'Comma' && /^R/.test(nextCode(tokens, index)?.type ?? '')),
+    trailingComma: tokens.some(
+      (token, index) => token.type === 'Comma' && nextCode(tokens, index)?.type.startsWith('R') === true,
+    ),
   };
 }
 
@@ -65,7 +67,8 @@ export function printValue(value: JsonValue, style: PrintStyle, indent: string, 
     ? value.map((item: JsonValue) => (inner: string, flat: boolean) => printValue(item, style, inner, flat))
     : Object.entries(value).map(
         ([key, item]: [string, JsonValue]) =>
-          (inner: string, flat: boolean) => `${printKey(key, style)}: ${printValue(item, style, inner, flat)}`,
+          (inner: string, flat: boolean) =>
+            `${printKey(key, style)}: ${printValue(item, style, inner, flat)}`,
       );
   const [open, close, pad] = Array.isArray(value) ? ['[', ']', ''] : ['{', '}', ' '];
   if (parts.length === 0) return `${open}${close}`;
@@ -89,7 +92,9 @@ function quote(text: string, mark: '"' | "'"): string {
 function isShallow(value: JsonValue): boolean {
   return Object.values(value as object).every((item: JsonValue) => {
     if (item === null || typeof item !== 'object') return true;
-    return Array.isArray(item) ? item.every((inner) => inner === null || typeof inner !== 'object') : Object.keys(item).length === 0;
+    return Array.isArray(item)
+      ? item.every((inner) => inner === null || typeof inner !== 'object')
+      : Object.keys(item).length === 0;
   });
 }
 

@@ -54,7 +54,12 @@ const policy = v.pipe(
 );
 
 const to = v.optional(
-  v.array(v.pipe(v.string(), v.check((text) => NAME.test(text) || isNodeId(text), 'the name or the node id of a peer'))),
+  v.array(
+    v.pipe(
+      v.string(),
+      v.check((text) => NAME.test(text) || isNodeId(text), 'the name or the node id of a peer'),
+    ),
+  ),
   [],
 );
 
@@ -75,7 +80,12 @@ const service = v.variant('kind', [
   v.strictObject({
     kind: v.literal('mcp'),
     command: v.pipe(
-      v.array(v.pipe(v.string(), v.check((text) => text !== '' && !text.includes('\0'), 'a program or an argument'))),
+      v.array(
+        v.pipe(
+          v.string(),
+          v.check((text) => text !== '' && !text.includes('\0'), 'a program or an argument'),
+        ),
+      ),
       v.minLength(1, 'a program and its arguments'),
     ),
     to,
@@ -85,7 +95,10 @@ const service = v.variant('kind', [
 
 const serviceName = v.pipe(
   v.string(),
-  v.regex(/^[a-z0-9][a-z0-9._-]{0,31}$/, 'a service name: 1 to 32 of a-z, 0-9, ".", "_", "-", the first a letter or digit'),
+  v.regex(
+    /^[a-z0-9][a-z0-9._-]{0,31}$/,
+    'a service name: 1 to 32 of a-z, 0-9, ".", "_", "-", the first a letter or digit',
+  ),
 );
 
 export const settingsSchema = v.strictObject({
@@ -98,17 +111,17 @@ export const settingsSchema = v.strictObject({
     v.strictObject({
       directory: v.optional(directory),
       maxBytes: v.optional(
-        v.pipe(v.number(), v.check((bytes) => Number.isSafeInteger(bytes) && bytes > 0, 'a whole number of bytes above 0')),
+        v.pipe(
+          v.number(),
+          v.check((bytes) => Number.isSafeInteger(bytes) && bytes > 0, 'a whole number of bytes above 0'),
+        ),
         DEFAULT_INBOX_BYTES,
       ),
     }),
     {},
   ),
   services: v.optional(v.record(serviceName, service), {}),
-  log: v.optional(
-    v.strictObject({ level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info') }),
-    {},
-  ),
+  log: v.optional(v.strictObject({ level: v.optional(v.picklist(['debug', 'info', 'warn', 'error']), 'info') }), {}),
 });
 
 type DeepReadonly<T> = T extends object ? { readonly [Key in keyof T]: DeepReadonly<T[Key]> } : T;

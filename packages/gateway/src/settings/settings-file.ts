@@ -107,8 +107,11 @@ export async function replaceIfCurrent(path: string, snapshot: Snapshot, text: s
 export function removeLeftovers(path: string): void {
   const prefix = `${basename(path)}.`;
   for (const entry of readdirSync(dirname(path))) {
-    const pid = entry.startsWith(prefix) ? /^(\d+)\.[0-9a-f]{8}\.tmp$/.exec(entry.slice(prefix.length))?.[1] : undefined;
-    if (pid && Number(pid) !== process.pid && !isAlive(Number(pid))) rmSync(join(dirname(path), entry), { force: true });
+    const pid = entry.startsWith(prefix)
+      ? /^(\d+)\.[0-9a-f]{8}\.tmp$/.exec(entry.slice(prefix.length))?.[1]
+      : undefined;
+    if (pid && Number(pid) !== process.pid && !isAlive(Number(pid)))
+      rmSync(join(dirname(path), entry), { force: true });
   }
 }
 
@@ -137,14 +140,22 @@ async function readBounded(file: FileHandle, stats: BigIntStats): Promise<Buffer
     length += bytesRead;
   }
   if (length > MAX_BYTES) {
-    throw new ClawError<SettingsErrorCode>('SETTINGS_UNREADABLE', `${SETTINGS_FILE} has more than ${MAX_BYTES} bytes, the most that are read`);
+    throw new ClawError<SettingsErrorCode>(
+      'SETTINGS_UNREADABLE',
+      `${SETTINGS_FILE} has more than ${MAX_BYTES} bytes, the most that are read`,
+    );
   }
   return buffer.subarray(0, length);
 }
 
 function isSame(a: BigIntStats, b: BigIntStats | undefined): boolean {
   return (
-    b !== undefined && a.ino === b.ino && a.dev === b.dev && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs
+    b !== undefined &&
+    a.ino === b.ino &&
+    a.dev === b.dev &&
+    a.size === b.size &&
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs
   );
 }
 
@@ -159,5 +170,9 @@ function isAlive(pid: number): boolean {
 
 function unreadable(cause: unknown, action: 'read' | 'written' = 'read'): ClawError {
   if (cause instanceof ClawError) return cause;
-  return new ClawError<SettingsErrorCode>('SETTINGS_UNREADABLE', `${SETTINGS_FILE} cannot be ${action}: ${errorText(cause)}`, { cause });
+  return new ClawError<SettingsErrorCode>(
+    'SETTINGS_UNREADABLE',
+    `${SETTINGS_FILE} cannot be ${action}: ${errorText(cause)}`,
+    { cause },
+  );
 }

@@ -4,10 +4,19 @@
  * member, one comma and blank space; an insertion adds after the last member.
  */
 
-import type { ObjectNode } from '@humanwhocodes/momoa';
 import { isDeepStrictEqual } from 'node:util';
-import { describeNode, type Json5Document, type Json5Token, type JsonValue, memberOf, parseJson5, rangeOf, valueOf } from './json5.ts';
+import type { ObjectNode } from '@humanwhocodes/momoa';
 import { faultsError } from './errors.ts';
+import {
+  describeNode,
+  type Json5Document,
+  type Json5Token,
+  type JsonValue,
+  memberOf,
+  parseJson5,
+  rangeOf,
+  valueOf,
+} from './json5.ts';
 import { indentAt, indentBefore, isLineEnd, type PrintStyle, printKey, printValue, styleOf } from './print.ts';
 
 export interface Edit {
@@ -39,7 +48,9 @@ export function planEdit(document: Json5Document, edit: Edit): Splice[] {
     const rest = edit.path.slice(index + 1);
     if (!member) return edit.value === undefined ? [] : planInsertion(document, node, key, nest(rest, edit.value));
     if (rest.length === 0) {
-      return edit.value === undefined ? planDeletion(document, node, member) : planReplacement(document, node, member, edit.value);
+      return edit.value === undefined
+        ? planDeletion(document, node, member)
+        : planReplacement(document, node, member, edit.value);
     }
     if (member.value.type !== 'Object') {
       const where = edit.path.slice(0, index + 1).join('.');
@@ -97,7 +108,8 @@ function blankOut(text: string, start: number, end: number): Splice {
   while (text[right] === ' ' || text[right] === '\t') right += 1;
   const opensLine = left === 0 || isLineEnd(text[left - 1]);
   const lineEnd = text.startsWith('\r\n', right) ? '\r\n' : isLineEnd(text[right]) ? (text[right] as string) : '';
-  if (opensLine) return lineEnd ? { start: left, end: right + lineEnd.length, text: '' } : { start, end: right, text: '' };
+  if (opensLine)
+    return lineEnd ? { start: left, end: right + lineEnd.length, text: '' } : { start, end: right, text: '' };
   return lineEnd ? { start: left, end: right, text: '' } : { start, end: right, text: '' };
 }
 
@@ -116,7 +128,13 @@ function planInsertion(document: Json5Document, parent: ObjectNode, key: string,
     }
     const indent = baseIndent + style.unit;
     const comma = style.trailingComma ? ',' : '';
-    return [{ start: open + 1, end: close, text: `${style.newline}${indent}${entry(indent, false)}${comma}${style.newline}${baseIndent}` }];
+    return [
+      {
+        start: open + 1,
+        end: close,
+        text: `${style.newline}${indent}${entry(indent, false)}${comma}${style.newline}${baseIndent}`,
+      },
+    ];
   }
 
   const oneLine = last !== undefined && isOneLine(document, parent);
@@ -124,13 +142,18 @@ function planInsertion(document: Json5Document, parent: ObjectNode, key: string,
   const next = tokens.find((token) => token.start >= from && !isComment(token)) as Json5Token;
   const hasComma = next.type === 'Comma';
   const at = skipComments(document, hasComma ? next.end : from);
-  const indent = last ? (indentBefore(text, last.loc.start.offset) ?? baseIndent + style.unit) : baseIndent + style.unit;
+  const indent = last
+    ? (indentBefore(text, last.loc.start.offset) ?? baseIndent + style.unit)
+    : baseIndent + style.unit;
   const lead = oneLine ? ' ' : `${style.newline}${indent}`;
   const tail = /[\r\n]/.test(text.slice(at, close)) || last ? '' : `${style.newline}${baseIndent}`;
   const inserted = `${lead}${entry(oneLine ? '' : indent, oneLine)}${hasComma ? ',' : ''}${tail}`;
   if (hasComma || !last) return [{ start: at, end: at, text: inserted }];
   if (at === from) return [{ start: at, end: at, text: `,${inserted}` }];
-  return [{ start: from, end: from, text: ',' }, { start: at, end: at, text: inserted }];
+  return [
+    { start: from, end: from, text: ',' },
+    { start: at, end: at, text: inserted },
+  ];
 }
 
 /** Past the comments that begin on the line of `offset`: they speak of what stands before them. */
@@ -146,7 +169,10 @@ function skipComments(document: Json5Document, offset: number): number {
 
 function siblingStyle(text: string, style: PrintStyle, sibling: Member | undefined): PrintStyle {
   if (!sibling) return style;
-  return { ...style, keyQuote: sibling.name.type === 'String' ? (text[sibling.name.loc.start.offset] as '"' | "'") : '' };
+  return {
+    ...style,
+    keyQuote: sibling.name.type === 'String' ? (text[sibling.name.loc.start.offset] as '"' | "'") : '',
+  };
 }
 
 function isOneLine(document: Json5Document, node: ObjectNode): boolean {

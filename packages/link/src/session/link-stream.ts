@@ -60,7 +60,10 @@ export class LinkStream extends Duplex implements BulkSender {
     this.#head = payloadHead('data', options.channel);
     this.#receiveWindow = new ReceiveWindow(options.windowBytes);
     this.#sendWindow = new SendWindow(options.windowBytes);
-    this.#acceptance.promise.catch(() => {}); // a caller who only pipes hears of it as the stream's error
+    // Whoever uses the stream learns its end from `accepted`, a pipeline or a listener of its own. A
+    // stream that nobody watches must not end the process because a peer resets it.
+    this.#acceptance.promise.catch(() => {});
+    this.on('error', () => {});
   }
 
   /** Resolves with the peer's metadata once it accepted; rejects when it refused. */
