@@ -571,13 +571,12 @@ test('close ends handlers and streams, and is one close however often called', a
   stream.on('error', () => {});
   const ended = once(stream, 'close');
   stream.resume();
-  await expect.poll(() => streamed).toBe(0);
   const started = performance.now();
   expect(server.close()).toBe(server.close());
   await server[Symbol.asyncDispose]();
   await ended;
   expect(await waiting).toBeInstanceOf(ClawError);
-  expect(performance.now() - started).toBeLessThan(3500);
+  expect(performance.now() - started).toBeLessThan(1500);
   await expect(client().request('GET', '/v1/peers/bob')).rejects.toMatchObject({ code: 'GATEWAY_UNREACHABLE' });
 });
 

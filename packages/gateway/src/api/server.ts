@@ -57,7 +57,7 @@ export interface GatewayServerOptions {
 
 export interface GatewayServer extends AsyncDisposable {
   readonly port: number;
-  /** Aborts every handler's signal, waits for them up to the deadline, then cuts all connections. Idempotent. */
+  /** Aborts every handler's signal, cuts the streams, waits for handlers up to the deadline, then cuts the rest. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -136,9 +136,10 @@ class HttpGateway implements GatewayServer {
   async #close(): Promise<void> {
     const closed = once(this.#server, 'close');
     this.#server.close();
-    await this.#scope.close(apiError('GATEWAY_CLOSING', 'the daemon is closing'));
-    this.#server.closeAllConnections();
+    const ended = this.#scope.close(apiError('GATEWAY_CLOSING', 'the daemon is closing'));
     for (const stream of this.#streams) stream.destroy();
+    await ended;
+    this.#server.closeAllConnections();
     await closed;
   }
 
