@@ -1,7 +1,8 @@
 /** The engine that carries the first version: libdatachannel through `node-datachannel`. */
 
 import type { RtcConfiguration, RtcEngine } from '@claw/contracts';
-import { getLibraryVersion } from 'node-datachannel';
+import { getLibraryVersion, setSctpSettings } from 'node-datachannel';
+import { callNative } from './errors.ts';
 import { type NativeSettings, NodePeerConnection } from './peer-connection.ts';
 
 export interface NodeDataChannelEngineOptions {
@@ -13,6 +14,12 @@ export interface NodeDataChannelEngineOptions {
   readonly bindAddress?: string;
   /** First and last local UDP port. Default: any. */
   readonly portRange?: readonly [number, number];
+  /**
+   * SCTP's own send buffer, in bytes, for all connections of the process made later. Default 1 MiB, the library's.
+   * Everything in it goes out before a message of any channel that comes after: with 256 KiB a small message beside a
+   * bulk transfer takes 8 ms in place of 30 here, but a path carries no more than this much a round trip.
+   */
+  readonly sctpSendBufferBytes?: number;
   /** Told of what the owner's event handlers throw. Default: a process warning. */
   readonly onHandlerError?: (error: unknown) => void;
 }
@@ -28,6 +35,10 @@ export function createNodeDataChannelEngine(options: NodeDataChannelEngineOption
     ...(options.bindAddress === undefined ? {} : { bindAddress: options.bindAddress }),
     ...(options.portRange ? { portRangeBegin: options.portRange[0], portRangeEnd: options.portRange[1] } : {}),
   };
+  const { sctpSendBufferBytes } = options;
+  if (sctpSendBufferBytes !== undefined) {
+    callNative('set the send buffer', () => setSctpSettings({ sendBufferSize: sctpSendBufferBytes }));
+  }
   const report = options.onHandlerError ?? warn;
   const onHandlerError = (error: unknown) => {
     try {
