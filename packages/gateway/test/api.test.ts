@@ -232,6 +232,12 @@ test('localhost is as good a Host, and an own origin passes', async () => {
   expect((await raw({ headers: { origin: 'http://127.0.0.1:5174' } })).code).toBe('AUTH_ORIGIN');
 });
 
+test('a second Host hides behind no first one', async () => {
+  const socket = await dial();
+  socket.write(await head('GET', '/v1/peers/bob', ['host: evil.example', 'connection: close']));
+  expect(await answerOf(socket)).toMatch(/^HTTP\/1\.1 4\d\d .*(?:AUTH_HOST|REQUEST_MALFORMED)/s);
+});
+
 test('a request is taken once', async () => {
   const first = await raw();
   expect(first.status).toBe(200);
