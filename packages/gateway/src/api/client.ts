@@ -12,7 +12,7 @@ import { MAX_BODY_BYTES } from './body.ts';
 import { apiError } from './errors.ts';
 import { errorFromBody, readLines } from './ndjson.ts';
 import { isProof, PROOF_HEADER, SIGNATURE_HEADER, signRequest } from './request-auth.ts';
-import type { Method } from './routes.ts';
+import { type Method, STREAM_PROTOCOL } from './routes.ts';
 
 export interface GatewayClientOptions {
   readonly port: number;
@@ -77,7 +77,7 @@ export function createGatewayClient(options: GatewayClientOptions): GatewayClien
     async upgrade(path, callOptions = {}) {
       const { stream, head, response } = await call('GET', path, callOptions, {
         connection: 'Upgrade',
-        upgrade: 'claw-stream',
+        upgrade: STREAM_PROTOCOL,
       });
       if (!stream) {
         response.destroy();

@@ -6,6 +6,9 @@
 import type { Duplex } from 'node:stream';
 import type * as v from 'valibot';
 
+/** What {@link UpgradeRoute} calls carry in `Upgrade`. */
+export const STREAM_PROTOCOL = 'claw-stream';
+
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 export interface RequestContext<Body = unknown> {

@@ -26,9 +26,14 @@ import { apiError } from './errors.ts';
 import { sendLines } from './ndjson.ts';
 import { PROOF_HEADER, proofOf, RequestVerifier, type RequestVerifierOptions } from './request-auth.ts';
 import { headerReader, pathOf, splitTarget } from './request-head.ts';
-import { matchPath, type RequestContext, type Route, type StreamRoute, type UpgradeRoute } from './routes.ts';
-
-export const STREAM_PROTOCOL = 'claw-stream';
+import {
+  matchPath,
+  type RequestContext,
+  type Route,
+  STREAM_PROTOCOL,
+  type StreamRoute,
+  type UpgradeRoute,
+} from './routes.ts';
 
 export interface GatewayServerOptions {
   /** Must be `127.0.0.1`, the default. */
