@@ -64,3 +64,8 @@ export function fromWireCode(number: number, fallback: LinkErrorCode): LinkError
 export function linkError(code: LinkErrorCode, message: string, options?: { cause?: unknown; hint?: string }) {
   return new ClawError<LinkErrorCode>(code, message, options);
 }
+
+/** The peer broke a rule of the protocol. */
+export function violated(detail: string) {
+  return linkError('LINK_PROTOCOL_VIOLATED', detail);
+}

@@ -21,6 +21,7 @@ import type { NonceBook } from '../handshake/nonce-book.ts';
 import type { IncomingChannel } from '../session/incoming-channel.ts';
 import { CONTROL_LANE, LANE_IDS, laneChannel } from '../session/lanes.ts';
 import type { SessionLimits } from '../session/limits.ts';
+import { FRAME_COST_BYTES } from '../session/receive-window.ts';
 import { Session } from '../session/session.ts';
 import {
   type AttemptMessage,
@@ -60,7 +61,11 @@ export interface AttemptOptions {
 
 /** How long a description waits for its first candidates, so that they travel in it. */
 const GATHER_MS = 40;
+/** Between saying the last word on the control lane and closing the connection. */
+export const LINGER_MS = 100;
 const TRICKLE_MS = 10;
+/** How long the last flights wait for the control lane before they go by signaling. */
+const LANE_WAIT_MS = 8;
 const RESEND_FIRST_MS = 300;
 const MAX_EARLY_BYTES = 1024 * 1024;
 
@@ -124,9 +129,8 @@ export class LinkAttempt {
     const attempt = new LinkAttempt(options, 'server');
     attempt.#guard(async () => {
       await attempt.#connection.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
-      const started = attempt.#describe('link.answer', offer);
       await attempt.#addCandidates(offer.candidates);
-      await started;
+      await attempt.#describe('link.answer', offer);
     });
     return attempt;
   }
@@ -174,6 +178,9 @@ export class LinkAttempt {
 
   async #describe(kind: 'link.offer' | 'link.answer', offer?: DescriptionMessage): Promise<void> {
     const { environment, id, peer } = this.#options;
+    // The engine gathers on its own threads while TLS computes here.
+    const described = this.#connection.setLocalDescription();
+    described.catch(() => {});
     const firstFlight = Promise.withResolvers<Segment>();
     const handshake = new InnerHandshake({
       role: this.#role,
@@ -183,7 +190,7 @@ export class LinkAttempt {
       policy: environment.policy(),
       nonces: environment.nonces,
       clock: environment.clock,
-      onSegment: (segment) => (segment.offset === 0 ? firstFlight.resolve(segment) : this.#sendMore([], [segment])),
+      onSegment: (segment) => (segment.offset === 0 ? firstFlight.resolve(segment) : this.#sendSegment(segment)),
     });
     if (this.#finished) return handshake.close();
     this.#handshake = handshake;
@@ -196,7 +203,7 @@ export class LinkAttempt {
     );
     firstFlight.promise.catch(() => {});
     if (offer) handshake.receive({ offset: 0, bytes: offer.flight });
-    const { sdp } = await this.#connection.setLocalDescription();
+    const { sdp } = await described;
     if (offer) this.#bind(offer, offer.sdp, sdp);
     else this.#offerSdp = sdp;
     const timer = this.#timer(GATHER_MS, () => this.#gathered.resolve());
@@ -215,11 +222,11 @@ export class LinkAttempt {
     if (this.#role !== 'client' || this.#phases.answered !== undefined) return;
     this.#mark('answered');
     this.#posted = [];
-    const applied = this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    // The path first: ICE and DTLS work on the engine's threads while TLS computes here.
+    await this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    await this.#addCandidates(answer.candidates);
     this.#bind(answer, this.#offerSdp, answer.sdp);
     this.#handshake?.receive({ offset: 0, bytes: answer.flight });
-    await applied;
-    await this.#addCandidates(answer.candidates);
   }
 
   async #onMore(more: MoreMessage): Promise<void> {
@@ -263,10 +270,21 @@ export class LinkAttempt {
     return this.#candidates.splice(0);
   }
 
+  /**
+   * On the control lane if it is up, or comes up in a moment; else by signaling, which costs two
+   * public-key operations a side but no round trip of the path that is still being made.
+   */
+  #sendSegment(segment: Segment): void {
+    if (this.#controlOpen()) this.#sendSegmentOnLane(segment);
+    else this.#timer(LANE_WAIT_MS, () => !this.#controlOpen() && this.#sendMore([], [segment]));
+  }
+
+  #sendSegmentOnLane(segment: Segment): void {
+    this.#sendCleartext({ kind: 'link.more', attempt: this.#options.id, candidates: [], segments: [segment] });
+  }
+
   #sendMore(candidates: RtcIceCandidate[], segments: Segment[]): void {
-    const message = { kind: 'link.more', attempt: this.#options.id, candidates, segments } as const;
-    this.#sendCleartext(message);
-    this.#guard(() => this.#post(message));
+    this.#guard(() => this.#post({ kind: 'link.more', attempt: this.#options.id, candidates, segments }));
   }
 
   async #post(message: AttemptMessage): Promise<void> {
@@ -300,9 +318,7 @@ export class LinkAttempt {
       this.#posted = [];
       // What was said after the descriptions may have been lost on the way: say it again here.
       const segment = this.#handshake?.sentFrom(this.#firstFlightBytes);
-      if (segment && segment.bytes.length > 0) {
-        this.#sendCleartext({ kind: 'link.more', attempt: this.#options.id, candidates: [], segments: [segment] });
-      }
+      if (segment && segment.bytes.length > 0) this.#sendSegmentOnLane(segment);
     }
     if (this.#openChannels === LANE_IDS.length) {
       this.#mark('channelsOpen');
@@ -316,7 +332,7 @@ export class LinkAttempt {
     if (!this.#handshakeResult && this.#role === 'client') {
       return this.#refuse(linkError('LINK_PROTOCOL_VIOLATED', 'the peer sent a record before the link was operational'));
     }
-    this.#earlyBytes += data.length;
+    this.#earlyBytes += data.length + FRAME_COST_BYTES;
     if (this.#earlyBytes > MAX_EARLY_BYTES) {
       return this.#refuse(linkError('LINK_PEER_ABUSE', 'the peer sent too much before the link was operational'));
     }
@@ -366,7 +382,7 @@ export class LinkAttempt {
       clock: environment.clock,
       onCleartext: (data) => this.#onCleartext(data),
       onPeerOperational: () => this.#onOperational(),
-      onIncoming: (channel) => environment.onIncoming(this.#link as Link, channel),
+      onIncoming: (channel) => this.#onIncoming(channel),
       onClosed: (error) => this.#onSessionClosed(error),
     });
     this.#session = session;
@@ -400,6 +416,17 @@ export class LinkAttempt {
     this.#outcome.resolve(this.#link);
   }
 
+  /** A receiver that fails is the application's fault and ends this channel only. */
+  #onIncoming(channel: IncomingChannel): void {
+    const { onIncoming, logger } = this.#options.environment;
+    try {
+      onIncoming(this.#link as Link, channel);
+    } catch (error) {
+      logger.error('link.incoming-failed', { service: channel.service, detail: errorText(error) });
+      channel.refuse('STREAM_TARGET_FAILED', 'the receiver failed');
+    }
+  }
+
   #onConnectionState(): void {
     const state = this.#connection.connectionState;
     if (state === 'connected') this.#mark('connected');
@@ -418,6 +445,7 @@ export class LinkAttempt {
   /** Fails and tells the peer why, on every way that is open. */
   #refuse(error: ClawError): void {
     if (this.#finished) return;
+    if (this.#link) return this.#session?.failed(error);
     const refusal = {
       kind: 'link.refuse',
       attempt: this.#options.id,
@@ -439,8 +467,7 @@ export class LinkAttempt {
     this.#outcome.reject(error);
     this.#ended.resolve(error);
     this.#session?.lost(error.message);
-    // What was just said on the control lane needs a moment to leave.
-    this.#options.environment.clock.setTimer(LINGER_MS, () => this.#connection.close());
+    this.#options.environment.clock.setTimer(this.#controlOpen() ? LINGER_MS : 0, () => this.#connection.close());
   }
 
   #guard(work: () => Promise<void>): void {
@@ -473,6 +500,3 @@ export class LinkAttempt {
     this.#timers.clear();
   }
 }
-
-/** Between saying the last word and closing the connection. */
-const LINGER_MS = 100;

@@ -4,14 +4,14 @@
  * one now.
  */
 
-import { ClawError, Emitter, errorText, type Random, systemRandom, type Unsubscribe } from '@claw/base';
+import { ClawError, Emitter, errorText, type Random, sleep, systemRandom, type Unsubscribe } from '@claw/base';
 import type { NodeId } from '@claw/contracts';
 import type { Message, Posted } from '@claw/signaling';
 import { type LinkErrorCode, linkError } from '../errors.ts';
 import { NonceBook } from '../handshake/nonce-book.ts';
 import { type AttemptMessage, decodeAttemptMessage, encodeAttemptMessage, isAttemptKind } from './attempt-messages.ts';
 import type { Link } from './link.ts';
-import type { LinkEnvironment } from './link-attempt.ts';
+import { LINGER_MS, type LinkEnvironment } from './link-attempt.ts';
 import { PeerLink, type PeerLinkStatus } from './peer-link.ts';
 
 export interface LinkKeeperOptions {
@@ -38,7 +38,7 @@ export class LinkKeeper implements AsyncDisposable {
   readonly #random: Random;
   readonly #peers = new Map<NodeId, PeerLink>();
   readonly #events: Emitter<LinkKeeperEvents>;
-  #closed = false;
+  #closing: Promise<void> | undefined;
 
   constructor(options: LinkKeeperOptions) {
     const { clock, logger } = options.environment;
@@ -60,7 +60,7 @@ export class LinkKeeper implements AsyncDisposable {
 
   /** Takes `peer`'s offers from now on, without making the first one. */
   listen(peer: NodeId): void {
-    if (this.#closed || this.#peers.has(peer)) return;
+    if (this.#closing || this.#peers.has(peer)) return;
     const kept = new PeerLink({
       environment: this.#environment,
       peer,
@@ -109,20 +109,26 @@ export class LinkKeeper implements AsyncDisposable {
     return await this.#waitForLink(peer, kept, options);
   }
 
-  /** Ends every link with `LINK_SHUTDOWN`, so that peers wait for this node to come back. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    const links = [...this.#peers.values()].flatMap((kept) => kept.status().link ?? []);
-    for (const kept of this.#peers.values()) kept.stop('LINK_SHUTDOWN', 'the node is shutting down');
-    await Promise.all(links.map((link) => link.ended));
-    // The last words leave while the connections linger.
-    await new Promise<void>((resolve) => void this.#environment.clock.setTimer(links.length > 0 ? 120 : 0, resolve));
-    this.#peers.clear();
+  /** Ends every link with `LINK_SHUTDOWN`, so that peers wait for this node to come back. Takes 120 ms. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const kept = [...this.#peers];
+    const speaking = kept.some(([, link]) => ['linked', 'connecting'].includes(link.status().state));
+    for (const [peer, link] of kept) {
+      link.stop('LINK_SHUTDOWN', 'the node is shutting down');
+      this.#events.emit('change', peer);
+    }
+    // The last words leave while the connections linger.
+    await sleep(this.#environment.clock, speaking ? LINGER_MS + 20 : 0);
+    this.#peers.clear();
   }
 
   #waitForLink(peer: NodeId, kept: PeerLink, options: { signal?: AbortSignal; timeoutMs?: number }): Promise<Link> {
@@ -158,7 +164,7 @@ export class LinkKeeper implements AsyncDisposable {
   }
 
   async #post(peer: NodeId, message: AttemptMessage): Promise<Posted> {
-    if (this.#closed && message.kind !== 'link.refuse') throw new ClawError('LINK_CLOSED', 'the node is shutting down');
+    if (this.#closing && message.kind !== 'link.refuse') throw new ClawError('LINK_CLOSED', 'the node is shutting down');
     return await this.#options.post(peer, message.kind, encodeAttemptMessage(message), this.#deadlineMs());
   }
 }

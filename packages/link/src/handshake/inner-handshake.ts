@@ -64,7 +64,8 @@ export class InnerHandshake {
   readonly #peerClaim = Promise.withResolvers<Claim>();
   readonly #failure = Promise.withResolvers<never>();
   #failed = false;
-  /** Bytes of ours that were given to `onSegment`; the rest waits for the claim, to travel with it. */
+  #tlsDone = false;
+  /** Bytes of ours that were given to `onSegment`; TLS's last flight waits for the claim, to travel with it. */
   #released = 0;
   /** Resolves when both claims were checked on this side; rejects with the reason of refusal. */
   readonly result: Promise<HandshakeResult>;
@@ -72,10 +73,13 @@ export class InnerHandshake {
   constructor(options: InnerHandshakeOptions) {
     this.#options = options;
     this.#pipe = new TlsPipe((bytes) => {
-      const { offset } = this.#writer.push(bytes);
-      if (offset === 0) this.#release();
+      this.#writer.push(bytes);
+      if (!this.#tlsDone) this.#release();
     });
     this.#tls = startTls(options.role, this.#pipe, options.context);
+    this.#tls.once('secure', () => {
+      this.#tlsDone = true;
+    });
     this.#tls.on('error', (cause) => this.fail(invalid(`TLS failed: ${errorText(cause)}`, cause)));
     this.#tls.on('data', (bytes: Buffer) => this.#onPlaintext(bytes));
     for (const promise of [this.#context.promise, this.#peerClaim.promise, this.#failure.promise]) promise.catch(() => {});
@@ -233,6 +237,12 @@ class TlsPipe extends Duplex {
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
     this.#out(chunk);
+    callback();
+  }
+
+  /** A flight that TLS writes in pieces leaves as one. */
+  override _writev(chunks: { chunk: Buffer }[], callback: () => void): void {
+    this.#out(Buffer.concat(chunks.map(({ chunk }) => chunk)));
     callback();
   }
 }

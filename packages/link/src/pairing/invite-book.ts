@@ -57,26 +57,34 @@ export class InviteBook {
   }
 
   /**
-   * The secret and the chosen name behind `inviteId`, for a request by `joiner`.
+   * The secret and the chosen name behind `inviteId`, for a request by `joiner`;
+   * `repeated` when it used this invite before.
    * @throws ClawError `PAIR_INVITE_UNKNOWN`, `PAIR_INVITE_EXPIRED` or `PAIR_INVITE_USED`.
    */
-  look(inviteId: Uint8Array, joiner: NodeId): { secret: Buffer; name: string | undefined } {
+  look(inviteId: Uint8Array, joiner: NodeId): { secret: Buffer; name: string | undefined; repeated: boolean } {
     for (const entry of this.#entries) {
       const secret = Buffer.from(entry.secret, 'base64');
       if (!equalBytes(inviteIdOf(secret), inviteId)) continue;
       if (this.#clock.now() >= entry.expiresAtMs) throw linkError('PAIR_INVITE_EXPIRED', 'this invite has expired');
-      if (entry.usedBy !== undefined && entry.usedBy !== joiner) {
-        throw linkError('PAIR_INVITE_USED', 'this invite was used by another machine');
-      }
-      return { secret, name: entry.name };
+      checkUnused(entry, joiner);
+      return { secret, name: entry.name, repeated: entry.usedBy === joiner };
     }
     throw linkError('PAIR_INVITE_UNKNOWN', 'this node knows no such invite');
   }
 
-  /** Marks the invite of `secret` as used, durably. */
+  /**
+   * Marks the invite of `secret` as used, durably. Of several at once the first wins.
+   * @throws ClawError `PAIR_INVITE_USED`.
+   */
   async use(secret: Uint8Array, joiner: NodeId): Promise<void> {
     const text = Buffer.from(secret).toString('base64');
-    await this.#change((entries) => entries.map((entry) => (entry.secret === text ? { ...entry, usedBy: joiner } : entry)));
+    await this.#change((entries) =>
+      entries.map((entry) => {
+        if (entry.secret !== text) return entry;
+        checkUnused(entry, joiner);
+        return { ...entry, usedBy: joiner };
+      }),
+    );
   }
 
   #change(apply: (entries: Entry[]) => Entry[]): Promise<void> {
@@ -90,4 +98,9 @@ export class InviteBook {
     this.#writing = done.catch(() => {});
     return done;
   }
+}
+
+function checkUnused(entry: Entry, joiner: NodeId): void {
+  if (entry.usedBy === undefined || entry.usedBy === joiner) return;
+  throw linkError('PAIR_INVITE_USED', 'this invite was used by another machine');
 }

@@ -119,8 +119,10 @@ export class Pairing {
     options.signal?.addEventListener('abort', onAbort, { once: true });
     try {
       const recipient = { to: invite.inviter, sealingKey: invite.sealingKey };
-      const posted = await post(recipient, 'pair.request', request.bytes, Math.max(timeoutMs, REQUEST_LIFETIME_MS));
-      void this.#repeat(posted, random, waiting.signal);
+      // Sealed anew each time: the inviter's router drops a copy, and then a lost answer would never be said again.
+      const ask = () => post(recipient, 'pair.request', request.bytes, Math.max(timeoutMs, REQUEST_LIFETIME_MS));
+      await ask();
+      void this.#repeat(ask, random, waiting.signal);
       return await joining.done.promise;
     } finally {
       timer.cancel();
@@ -133,8 +135,12 @@ export class Pairing {
   /** Removes a peer here and tells it. Its links are cut before this resolves. */
   async remove(peer: PeerRecord): Promise<void> {
     this.#options.onRemoved(peer.id, false);
-    if (peer.state === 'paired') await this.#tellRemoved(peer);
     await this.#options.peers.update(peer.id, { state: 'removed' });
+    if (peer.state !== 'paired') return;
+    await this.#tellRemoved(peer).catch((error: unknown) => {
+      // It will be told when it calls.
+      this.#options.logger.debug('pair.removal-not-posted', { peer: peer.id, detail: errorText(error) });
+    });
   }
 
   /** True for the kinds that a node may send to us, given what it is to us. */
@@ -172,20 +178,22 @@ export class Pairing {
     const { keyHolder, sealingKey, invites, peers, self, post, onPaired, clock } = this.#options;
     const recipient = { to: from, sealingKey: request.sealingKey };
     try {
-      const { secret, name } = invites.look(request.invite, from);
+      const { secret, name, repeated } = invites.look(request.invite, from);
       const context: MacContext = { kind: 'pair.request', secret, from, to: keyHolder.nodeId };
       if (!checkIntroduction(context, request)) throw linkError('PAIR_REFUSED', 'the request does not fit the invite');
+      const known = peers.get(from);
+      // A peer that was removed may not let itself in again with the invite it came by.
+      if (repeated && known?.state === 'removed') throw linkError('PAIR_INVITE_USED', 'this invite was used up and its pairing was removed');
       await invites.use(secret, from);
       const accept = encodeIntroduction(
         { kind: 'pair.accept', secret, from: keyHolder.nodeId, to: from, answers: request.mac },
         { invite: request.invite, ...introduction(self()), sealingKey },
       );
       const words = verificationWords(secret, request.mac, accept.mac);
-      const known = peers.get(from);
       const renewed = known?.state === 'paired';
       const peer: PeerRecord = {
         id: from,
-        name: name ?? (renewed ? known.name : peers.freeName(request.name, from)),
+        name: peers.freeName(name ?? (renewed ? known.name : request.name), from),
         sealingKey: Buffer.from(request.sealingKey).toString('base64'),
         relays: [...request.relays],
         grants: renewed ? known.grants : DEFAULT_GRANTS,
@@ -215,7 +223,7 @@ export class Pairing {
     const renewed = known?.state === 'paired';
     const peer: PeerRecord = {
       id: from,
-      name: joining.name ?? (renewed ? known.name : peers.freeName(accept.name, from)),
+      name: peers.freeName(joining.name ?? (renewed ? known.name : accept.name), from),
       sealingKey: Buffer.from(accept.sealingKey).toString('base64'),
       relays: [...new Set([...invite.relays, ...accept.relays])],
       grants: renewed ? known.grants : DEFAULT_GRANTS,
@@ -224,7 +232,12 @@ export class Pairing {
       confirmed: true,
       state: 'paired',
     };
-    await peers.put(peer);
+    try {
+      await peers.put(peer);
+    } catch (error) {
+      done.reject(error); // to whoever waits at the keyboard
+      throw error;
+    }
     onPaired(peer);
     done.resolve(peer);
   }
@@ -261,16 +274,16 @@ export class Pairing {
   }
 
   /** Says it again with growing pauses until `signal` ends it. */
-  async #repeat(posted: Posted, random: Random, signal: AbortSignal): Promise<void> {
+  async #repeat(ask: () => Promise<unknown>, random: Random, signal: AbortSignal): Promise<void> {
     let delayMs = RESEND_FIRST_MS;
     try {
       for (;;) {
         await sleep(this.#options.clock, delayMs * (0.8 + 0.4 * random.fraction()), signal);
-        posted.resend();
+        await ask();
         delayMs = Math.min(RESEND_MAX_MS, delayMs * 1.6);
       }
     } catch {
-      // the wait is over
+      // the wait is over, or the router is closed
     }
   }
 }

@@ -1,7 +1,9 @@
 /**
- * Opens records of one lane and refuses what was altered, repeated or, on an
- * ordered reliable lane, out of turn. The peer's epochs may only grow; one older
- * key is kept for records that unordered lanes deliver late.
+ * Opens records of one lane and refuses what was altered. On an ordered reliable
+ * lane a record that is repeated or out of turn breaks the seal as well; on the
+ * others, where the transport may do so, it is passed over: what is repeated on
+ * all of them, what is late on the ordered one too. The peer's epochs may only
+ * grow; one older key is kept for records that unordered lanes deliver late.
  */
 
 import { createDecipheriv } from 'node:crypto';
@@ -12,10 +14,17 @@ import { SequenceWindow } from './sequence-window.ts';
 
 const TAG_OPTIONS = { authTagLength: TAG_BYTES };
 
+/** How the lane's transport delivers. */
+export interface LaneOrder {
+  readonly ordered: boolean;
+  readonly reliable: boolean;
+}
+
 export class LaneOpener {
   readonly #secret: Buffer;
   readonly #lane: number;
-  /** Undefined on a lane that delivers everything in order: there the next number is known. */
+  readonly #strict: boolean;
+  /** Only where records may come out of order; elsewhere their numbers rise. */
   readonly #window: SequenceWindow | undefined;
   readonly #nonce = Buffer.alloc(12);
   #next = 0;
@@ -23,10 +32,11 @@ export class LaneOpener {
   #key: LaneKey;
   #older: LaneKey | undefined;
 
-  constructor(secret: Buffer, lane: number, inOrder: boolean) {
+  constructor(secret: Buffer, lane: number, order: LaneOrder) {
     this.#secret = secret;
     this.#lane = lane;
-    this.#window = inOrder ? undefined : new SequenceWindow();
+    this.#strict = order.ordered && order.reliable;
+    this.#window = order.ordered ? undefined : new SequenceWindow();
     this.#key = deriveLaneKey(secret, lane, 1);
   }
 
@@ -36,18 +46,15 @@ export class LaneOpener {
   }
 
   /**
-   * The plaintext of `record`, or `undefined` for one that was opened before or
-   * is too old to tell (unordered lanes only).
+   * The plaintext of `record`, or `undefined` for one that is to be passed over.
    * @throws ClawError `LINK_SEAL_BROKEN`: the record is not the peer's, or not in turn.
    */
   open(record: Buffer): Buffer | undefined {
     if (record.length < RECORD_OVERHEAD_BYTES) throw broken('it is too short');
     const epoch = record[0] as number;
     const sequence = record.readUIntBE(1, 6);
-    if (this.#window ? !this.#window.isNew(sequence) : sequence !== this.#next) {
-      if (this.#window) return undefined;
-      throw broken(`record ${sequence} came where ${this.#next} was due`);
-    }
+    if (this.#strict && sequence !== this.#next) throw broken(`record ${sequence} came where ${this.#next} was due`);
+    if (this.#window ? !this.#window.isNew(sequence) : sequence < this.#next) return undefined;
     const key = this.#keyOf(epoch);
     writeNonce(this.#nonce, key.iv, sequence);
     const decipher = createDecipheriv('aes-256-gcm', key.key, this.#nonce, TAG_OPTIONS);

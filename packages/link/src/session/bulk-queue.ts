@@ -12,28 +12,29 @@ export interface BulkFrame {
   readonly head: Buffer;
   readonly parts: readonly Uint8Array[];
   readonly length: number;
-  /** Bytes of it that count against flow control; an `end` frame counts none. */
+  /** What the frame takes of the link's credit. The first part of a long message pays for all of it. */
   readonly charged: number;
 }
 
 export interface BulkSender {
-  /** The next frame with at most `maxPayload` bytes, or `undefined` when there is none to send now. */
-  pull(maxPayload: number, lane: number): BulkFrame | undefined;
+  /**
+   * The next frame; `undefined` when there is none to send now, `later` when there
+   * is one that wants more than `linkRoom` and keeps its place in the line.
+   */
+  pull(linkRoom: number, lane: number): BulkFrame | 'later' | undefined;
 }
 
 export class BulkQueue {
   readonly #lane: Lane;
   readonly #linkWindow: SendWindow;
-  readonly #maxPayload: number;
   readonly #highWater: number;
   /** Insertion order is turn order. */
-  readonly #senders = new Set<BulkSender>();
+  #senders = new Set<BulkSender>();
   #pumping = false;
 
-  constructor(lane: Lane, linkWindow: SendWindow, maxPayload: number, highWater: number) {
+  constructor(lane: Lane, linkWindow: SendWindow, highWater: number) {
     this.#lane = lane;
     this.#linkWindow = linkWindow;
-    this.#maxPayload = maxPayload;
     this.#highWater = highWater;
     lane.channel.bufferedAmountLowThreshold = Math.floor(highWater / 2);
   }
@@ -50,17 +51,20 @@ export class BulkQueue {
   pump(): void {
     if (this.#pumping) return; // a sender's callback added to the queue; the loop below sees it
     this.#pumping = true;
+    const later: BulkSender[] = [];
     try {
       for (const sender of this.#senders) {
-        if (this.#linkWindow.room <= 0 || this.#lane.channel.bufferedAmount >= this.#highWater) return;
-        const frame = sender.pull(Math.min(this.#maxPayload, this.#linkWindow.room), this.#lane.id);
-        this.#senders.delete(sender);
-        if (!frame) continue;
+        if (this.#lane.channel.bufferedAmount >= this.#highWater) break;
+        this.#senders.delete(sender); // before it is asked: it may add itself again while it answers
+        const frame = sender.pull(this.#linkWindow.room, this.#lane.id);
+        if (frame === 'later') later.push(sender);
+        if (!frame || frame === 'later') continue;
         this.#linkWindow.spend(frame.charged);
         this.#lane.send(frame.head, frame.parts, frame.length);
         this.#senders.add(sender); // to the end of the line
       }
     } finally {
+      if (later.length > 0) this.#senders = new Set([...later, ...this.#senders]);
       this.#pumping = false;
     }
   }

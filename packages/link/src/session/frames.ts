@@ -5,7 +5,7 @@
  */
 
 import { Reader, varintLength, writeVarint } from '@claw/wire';
-import { linkError } from '../errors.ts';
+import { violated } from '../errors.ts';
 
 /** Longest plaintext of a record: frame header and payload. */
 export const MAX_FRAME_BYTES = 64 * 1024 - 64;
@@ -159,8 +159,4 @@ function limited(reader: Reader, maxBytes: number, what: string): Buffer {
 
 function text(value: string, maxBytes: number): Buffer {
   return Buffer.from(value).subarray(0, maxBytes);
-}
-
-function violated(detail: string) {
-  return linkError('LINK_PROTOCOL_VIOLATED', detail);
 }

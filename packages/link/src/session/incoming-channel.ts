@@ -32,8 +32,8 @@ export class IncomingChannel {
   /** @throws TypeError when the peer opened a stream. */
   acceptMessages(onMessage: MessageHandler, meta: Uint8Array = Buffer.alloc(0)): MessageChannel {
     if (this.#channel instanceof LinkStream) throw new TypeError('the peer opened a stream');
-    this.#channel.onMessage = onMessage;
     this.#sendAccept(Buffer.from(meta));
+    this.#channel.start(onMessage);
     return this.#channel;
   }
 

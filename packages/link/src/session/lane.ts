@@ -23,11 +23,11 @@ export class Lane {
   bytesReceived = 0;
 
   constructor(id: number, channel: RtcDataChannel, secrets: SessionSecrets) {
-    const { ordered, reliable } = laneReliability(id);
+    const reliability = laneReliability(id);
     this.id = id;
     this.channel = channel;
     this.#sealer = new LaneSealer(secrets.send, id);
-    this.#opener = new LaneOpener(secrets.receive, id, ordered && reliable);
+    this.#opener = new LaneOpener(secrets.receive, id, reliability);
   }
 
   get nextSequence(): number {
@@ -44,7 +44,7 @@ export class Lane {
     this.bytesSent += record.length;
   }
 
-  /** The plaintext, or `undefined` for a repeated record on an unordered lane. */
+  /** The plaintext, or `undefined` for a repeated or late record on a lane that may have such. */
   open(data: Uint8Array): Buffer | undefined {
     this.bytesReceived += data.length;
     return this.#opener.open(asBuffer(data));

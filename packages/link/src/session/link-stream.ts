@@ -9,7 +9,7 @@ import { type ClawError, errorCode, errorText } from '@claw/base';
 import { fromWireCode, linkError, toWireCode } from '../errors.ts';
 import type { BulkFrame, BulkSender } from './bulk-queue.ts';
 import { encodeFrame, payloadHead } from './frames.ts';
-import { ReceiveWindow, SendWindow } from './receive-window.ts';
+import { FRAME_COST_BYTES, ReceiveWindow, SendWindow } from './receive-window.ts';
 
 /** What a channel asks of the session that owns it. */
 export interface ChannelHost {
@@ -27,6 +27,8 @@ export interface LinkStreamOptions {
   readonly service: string;
   readonly lane: number;
   readonly windowBytes: number;
+  /** Longest payload of one record. */
+  readonly maxFrameBytes: number;
 }
 
 const BUFFER_BYTES = 256 * 1024;
@@ -37,16 +39,19 @@ export class LinkStream extends Duplex implements BulkSender {
   readonly service: string;
   readonly #host: ChannelHost;
   readonly #lane: number;
+  readonly #maxFrameBytes: number;
   readonly #head: Buffer;
   readonly #receiveWindow: ReceiveWindow;
   readonly #sendWindow: SendWindow;
   readonly #acceptance = Promise.withResolvers<Buffer>();
   #outgoing: Uint8Array[] = [];
   #outgoingBytes = 0;
-  #onTaken: (() => void) | undefined;
-  #onEnded: (() => void) | undefined;
+  #onTaken: ((error?: Error) => void) | undefined;
+  #onEnded: ((error?: Error) => void) | undefined;
   #received = 0;
   #consumed = 0;
+  /** Frames of which something may be unread. */
+  #unreadFrames = 0;
   #peerEnded = false;
   #endSent = false;
   #released = false;
@@ -57,6 +62,7 @@ export class LinkStream extends Duplex implements BulkSender {
     this.service = options.service;
     this.#host = options.host;
     this.#lane = options.lane;
+    this.#maxFrameBytes = options.maxFrameBytes;
     this.#head = payloadHead('data', options.channel);
     this.#receiveWindow = new ReceiveWindow(options.windowBytes);
     this.#sendWindow = new SendWindow(options.windowBytes);
@@ -73,32 +79,35 @@ export class LinkStream extends Duplex implements BulkSender {
 
   // --- towards the peer
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: () => void): void {
+  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error) => void): void {
     this.#send([chunk], chunk.length, callback);
   }
 
-  override _writev(chunks: { chunk: Buffer }[], callback: () => void): void {
+  override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error) => void): void {
     const parts = chunks.map(({ chunk }) => chunk);
     this.#send(parts, parts.reduce((sum, part) => sum + part.length, 0), callback);
   }
 
-  override _final(callback: () => void): void {
+  override _final(callback: (error?: Error) => void): void {
     this.#onEnded = callback;
     this.#host.ready(this, this.#lane);
   }
 
-  pull(maxPayload: number): BulkFrame | undefined {
+  pull(linkRoom: number): BulkFrame | 'later' | undefined {
     if (this.#outgoingBytes === 0) return this.#onEnded && !this.#endSent ? this.#endFrame() : undefined;
-    const length = Math.min(maxPayload, this.#sendWindow.room, this.#outgoingBytes);
-    if (length <= 0) return undefined;
+    const room = this.#sendWindow.room - FRAME_COST_BYTES;
+    if (room <= 0) return undefined;
+    const length = Math.min(this.#maxFrameBytes, room, linkRoom - FRAME_COST_BYTES, this.#outgoingBytes);
+    if (length <= 0) return 'later';
     const parts = this.#take(length);
-    this.#sendWindow.spend(length);
+    const charged = length + FRAME_COST_BYTES;
+    this.#sendWindow.spend(charged);
     if (this.#outgoingBytes === 0) {
       const onTaken = this.#onTaken;
       this.#onTaken = undefined;
       queueMicrotask(() => onTaken?.());
     }
-    return { head: this.#head, parts, length, charged: length };
+    return { head: this.#head, parts, length, charged };
   }
 
   // --- from the peer, called by the session
@@ -109,9 +118,15 @@ export class LinkStream extends Duplex implements BulkSender {
 
   /** Takes payload in; false when the peer overran its credit. */
   onData(payload: Buffer): boolean {
-    if (this.#peerEnded || !this.#receiveWindow.receive(payload.length)) return false;
+    if (this.#peerEnded || !this.#receiveWindow.receive(payload.length + FRAME_COST_BYTES)) return false;
     this.#received += payload.length;
-    if (!this.destroyed) this.push(payload);
+    this.#unreadFrames += 1;
+    try {
+      this.push(payload);
+    } catch (error) {
+      this.destroy(error as Error); // a listener of "data" threw: the fault of this stream's owner only
+      return true;
+    }
     this.#noteConsumed();
     return true;
   }
@@ -155,31 +170,34 @@ export class LinkStream extends Duplex implements BulkSender {
 
   override read(size?: number): Buffer | null {
     const chunk = super.read(size) as Buffer | null;
-    if (chunk) this.#noteConsumed();
+    // A reader that waits for more than has come must not wait for credit that small unread frames hold.
+    const starving = chunk === null && size !== undefined && size > this.readableLength;
+    if (chunk || starving) this.#noteConsumed(starving || this.readableLength === 0);
     return chunk;
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
     this.#outgoing = [];
     this.#outgoingBytes = 0;
-    const unread = this.#received - this.#consumed;
-    if (unread > 0) {
-      this.#consumed = this.#received;
-      this.#host.consumed(unread);
-    }
+    const unread = this.#received - this.#consumed + this.#unreadFrames * FRAME_COST_BYTES;
+    this.#consumed = this.#received;
+    this.#unreadFrames = 0;
+    if (unread > 0) this.#host.consumed(unread);
     if (!this.#released) {
       const code = error ? toWireCode(errorCode(error), 'STREAM_RESET') : toWireCode('STREAM_RESET', 'STREAM_RESET');
       if (!(this.#peerEnded && this.#endSent)) this.#host.sendReset(this.channel, code, error ? errorText(error) : '');
       this.#release();
     }
-    this.#acceptance.reject(error ?? linkError('STREAM_RESET', 'the stream was closed'));
-    const onEnded = this.#onEnded;
+    const reason = error ?? linkError('STREAM_RESET', 'the stream was closed');
+    this.#acceptance.reject(reason);
+    this.#onTaken?.(reason);
+    this.#onTaken = undefined;
+    if (!this.#endSent) this.#onEnded?.(reason);
     this.#onEnded = undefined;
-    if (!this.#endSent) onEnded?.();
     callback(error);
   }
 
-  #send(parts: Uint8Array[], length: number, callback: () => void): void {
+  #send(parts: Uint8Array[], length: number, callback: (error?: Error) => void): void {
     if (length === 0) return callback();
     this.#outgoing = parts;
     this.#outgoingBytes = length;
@@ -219,10 +237,12 @@ export class LinkStream extends Duplex implements BulkSender {
     return { head: encodeFrame({ type: 'end', channel: this.channel }), parts: [], length: 0, charged: 0 };
   }
 
-  #noteConsumed(): void {
-    const count = this.#received - this.readableLength - this.#consumed;
-    if (count <= 0) return;
-    this.#consumed += count;
+  #noteConsumed(everyFrame = this.readableLength === 0): void {
+    const bytes = Math.max(0, this.#received - this.readableLength - this.#consumed);
+    const count = bytes + (everyFrame ? this.#unreadFrames * FRAME_COST_BYTES : 0);
+    if (count === 0) return;
+    this.#consumed += bytes;
+    if (everyFrame) this.#unreadFrames = 0;
     this.#host.consumed(count);
     const limit = this.#receiveWindow.consume(count);
     if (limit !== undefined && !this.#peerEnded && !this.#released) this.#host.grant(this.channel, limit);

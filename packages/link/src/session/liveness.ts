@@ -3,7 +3,7 @@
  * interval without a word, the end after three. One timer a link.
  */
 
-import type { Clock, Timer } from '@claw/base';
+import type { ClawError, Clock, Timer } from '@claw/base';
 
 export interface LivenessOptions {
   readonly clock: Clock;
@@ -18,9 +18,12 @@ const ALPHA = 1 / 8;
 /** An idle link still measures its round trip this often. */
 const MEASURE_EVERY_INTERVALS = 6;
 
+/** Own probes that are remembered when a peer sends but never answers. */
+const MAX_UNANSWERED = 64;
+
 interface Sample {
   readonly sentAtMs: number;
-  readonly resolve?: (roundTripMs: number) => void;
+  readonly asked?: PromiseWithResolvers<number>;
 }
 
 export class Liveness {
@@ -47,8 +50,11 @@ export class Liveness {
     this.#heard = true;
   }
 
+  /** One round trip in milliseconds; rejects when the link ends first. */
   ping(): Promise<number> {
-    return new Promise((resolve) => this.#send(resolve));
+    const asked = Promise.withResolvers<number>();
+    this.#send(asked);
+    return asked.promise;
   }
 
   onPong(id: number): void {
@@ -57,11 +63,12 @@ export class Liveness {
     this.#pings.delete(id);
     const roundTripMs = this.#options.clock.monotonicMs() - sample.sentAtMs;
     this.#smoothed = this.#smoothed === undefined ? roundTripMs : this.#smoothed + ALPHA * (roundTripMs - this.#smoothed);
-    sample.resolve?.(roundTripMs);
+    sample.asked?.resolve(roundTripMs);
   }
 
-  stop(): void {
+  stop(error: ClawError): void {
     this.#timer.cancel();
+    for (const { asked } of this.#pings.values()) asked?.reject(error);
     this.#pings.clear();
   }
 
@@ -81,10 +88,13 @@ export class Liveness {
     if (this.#silentIntervals > 0 || this.#intervals % MEASURE_EVERY_INTERVALS === 1) this.#send();
   }
 
-  #send(resolve?: (roundTripMs: number) => void): void {
+  #send(asked?: PromiseWithResolvers<number>): void {
     const id = this.#nextId++;
-    if (this.#pings.size > 64) this.#pings.clear(); // unanswered for minutes: the link is about to end
-    this.#pings.set(id, { sentAtMs: this.#options.clock.monotonicMs(), ...(resolve && { resolve }) });
+    for (const [old, sample] of this.#pings) {
+      if (this.#pings.size < MAX_UNANSWERED) break;
+      if (!sample.asked) this.#pings.delete(old);
+    }
+    this.#pings.set(id, { sentAtMs: this.#options.clock.monotonicMs(), ...(asked && { asked }) });
     this.#options.sendPing(id);
   }
 }

@@ -3,6 +3,9 @@
  * moment, not of the channel: {@link MessageChannel.reliability} may be changed
  * at any time and holds for the messages sent from then on. Order holds among
  * messages of one ordered setting, not across a change.
+ *
+ * A message begins only when channel and link have credit for all of it, so
+ * what has begun can always end, and half-sent messages never hold each other up.
  */
 
 import type { ClawError } from '@claw/base';
@@ -11,7 +14,7 @@ import type { BulkFrame, BulkSender } from './bulk-queue.ts';
 import { payloadHead } from './frames.ts';
 import { BULK_LANE, laneFor, laneReliability, type Reliability } from './lanes.ts';
 import type { ChannelHost } from './link-stream.ts';
-import { ReceiveWindow, SendWindow } from './receive-window.ts';
+import { FRAME_COST_BYTES, ReceiveWindow, SendWindow } from './receive-window.ts';
 
 /** Called for each message. Until the returned promise settles, its bytes count as unread. */
 export type MessageHandler = (message: Buffer) => void | Promise<void>;
@@ -19,7 +22,11 @@ export type MessageHandler = (message: Buffer) => void | Promise<void>;
 export interface MessageHost extends ChannelHost {
   /** Sends now or never; false when the lane is full. */
   sendLossy(lane: number, head: Buffer, payload: Uint8Array): boolean;
-  failed(error: ClawError): void;
+  /** Makes room for a lossy message until {@link lossyHandled}; false when too many wait for their handlers. */
+  holdLossy(count: number): boolean;
+  lossyHandled(count: number): void;
+  /** Link credit that was charged for what will not be sent. */
+  refund(count: number): void;
 }
 
 export interface MessageChannelOptions {
@@ -31,12 +38,21 @@ export interface MessageChannelOptions {
   /** Longest payload of one record. */
   readonly maxFrameBytes: number;
   readonly reliability: Reliability;
+  /** The peer opened it: what comes before {@link MessageChannel.start} is kept. */
+  readonly incoming: boolean;
 }
 
 interface Outgoing {
   readonly lane: number;
   bytes: Uint8Array;
-  readonly taken: (() => void) | undefined;
+  /** Its credit is spent, perhaps some of it sent. */
+  begun: boolean;
+  done: PromiseWithResolvers<true> | undefined;
+}
+
+interface Arrived {
+  readonly message: Buffer;
+  readonly charged: number;
 }
 
 export class MessageChannel implements BulkSender {
@@ -55,6 +71,8 @@ export class MessageChannel implements BulkSender {
   readonly #queue: Outgoing[] = [];
   readonly #wholeHead: Buffer;
   readonly #partHead: Buffer;
+  /** Reliable messages that came before this side accepted; undefined afterwards. */
+  #waiting: Arrived[] | undefined;
   /** Parts of the long message under way; only the bulk lane carries parts. */
   #parts: Buffer[] = [];
   #partsBytes = 0;
@@ -71,6 +89,7 @@ export class MessageChannel implements BulkSender {
     this.#sendWindow = new SendWindow(options.windowBytes);
     this.#wholeHead = payloadHead('message', options.channel);
     this.#partHead = payloadHead('messagePart', options.channel);
+    this.#waiting = options.incoming ? [] : undefined;
     this.#acceptance.promise.catch(() => {});
   }
 
@@ -78,10 +97,19 @@ export class MessageChannel implements BulkSender {
     return this.#acceptance.promise;
   }
 
+  /** Sets the handler of a channel that the peer opened and hands over what has come. */
+  start(onMessage: MessageHandler): void {
+    this.onMessage = onMessage;
+    const waiting = this.#waiting ?? [];
+    this.#waiting = undefined;
+    for (const arrived of waiting) this.#deliverCounted(arrived);
+  }
+
   /**
-   * Sends one message. A lossy one leaves now or is dropped (the result says).
-   * A reliable one always goes; `true` means that it left already, a promise
-   * resolves when it has, which is the moment to send the next.
+   * Sends one message, whose bytes must not change until it left. A lossy one
+   * leaves now or is dropped (the result says). A reliable one always goes; `true`
+   * means that it left already, a promise resolves when it has, which is the moment
+   * to send the next, and rejects when the channel ends before.
    * @throws ClawError `MESSAGE_TOO_LARGE`, or the reason for which the channel ended.
    */
   send(message: Uint8Array): boolean | Promise<true> {
@@ -96,13 +124,13 @@ export class MessageChannel implements BulkSender {
     if (message.length > maxMessageBytes) throw tooLarge(message.length, maxMessageBytes, 'a message');
     // Cut messages need order, so a long one takes the ordered lane whatever the setting.
     const lane = message.length > maxFrameBytes ? BULK_LANE : laneFor(this.reliability);
-    const item: { lane: number; bytes: Uint8Array; taken: (() => void) | undefined } = { lane, bytes: message, taken: undefined };
+    const item: Outgoing = { lane, bytes: message, begun: false, done: undefined };
     this.#queue.push(item);
     host.ready(this, (this.#queue[0] as Outgoing).lane);
     if (this.#queue.at(-1) !== item) return true;
-    return new Promise((resolve) => {
-      item.taken = () => resolve(true);
-    });
+    item.done = Promise.withResolvers();
+    item.done.promise.catch(() => {}); // a sender that does not wait learns the end from onClose
+    return item.done.promise;
   }
 
   close(reason = 'the channel was closed'): void {
@@ -116,25 +144,27 @@ export class MessageChannel implements BulkSender {
     this.#end(linkError(fromWireCode(code, 'STREAM_RESET'), reason));
   }
 
-  pull(maxPayload: number, lane: number): BulkFrame | undefined {
+  pull(linkRoom: number, lane: number): BulkFrame | 'later' | undefined {
     const item = this.#queue[0];
     if (!item) return undefined;
+    const { host, maxFrameBytes } = this.#options;
     if (item.lane !== lane) {
-      this.#options.host.ready(this, item.lane);
+      host.ready(this, item.lane);
       return undefined;
     }
-    const room = Math.min(maxPayload, this.#sendWindow.room, this.#options.maxFrameBytes);
-    const last = item.bytes.length <= room;
-    if (room <= 0 || (!last && item.lane !== BULK_LANE)) return undefined;
-    const payload = last ? item.bytes : item.bytes.subarray(0, room);
-    this.#sendWindow.spend(payload.length);
+    const charged = item.begun ? 0 : this.#chargeOf(item.bytes.length);
+    if (charged > this.#sendWindow.room) return undefined;
+    if (charged > linkRoom) return 'later';
+    this.#sendWindow.spend(charged);
+    item.begun = true;
+    const payload = item.bytes.subarray(0, maxFrameBytes);
+    item.bytes = item.bytes.subarray(payload.length);
+    const last = item.bytes.length === 0;
     if (last) {
       this.#queue.shift();
-      item.taken?.();
-    } else {
-      item.bytes = item.bytes.subarray(room);
+      item.done?.resolve(true);
     }
-    return { head: last ? this.#wholeHead : this.#partHead, parts: [payload], length: payload.length, charged: payload.length };
+    return { head: last ? this.#wholeHead : this.#partHead, parts: [payload], length: payload.length, charged };
   }
 
   onAccepted(meta: Buffer): void {
@@ -150,23 +180,21 @@ export class MessageChannel implements BulkSender {
   /** Takes a frame in; false when the peer broke a limit. */
   onFrame(lane: number, last: boolean, payload: Buffer): boolean {
     if (!laneReliability(lane).reliable) {
-      if (last) void this.#deliver(payload);
-      return last;
-    }
-    if (!this.#receiveWindow.receive(payload.length)) return false;
-    if (last && (lane !== BULK_LANE || this.#partsBytes === 0)) {
-      this.#deliverCounted(payload);
+      this.#deliverLossy(payload);
       return true;
     }
-    if (lane !== BULK_LANE) return false;
+    if (!this.#receiveWindow.receive(payload.length + FRAME_COST_BYTES)) return false;
+    if (last && (lane !== BULK_LANE || this.#parts.length === 0)) {
+      this.#take({ message: payload, charged: payload.length + FRAME_COST_BYTES });
+      return true;
+    }
     this.#parts.push(payload);
     this.#partsBytes += payload.length;
     if (this.#partsBytes > this.#options.maxMessageBytes) return false;
     if (last) {
-      const whole = Buffer.concat(this.#parts, this.#partsBytes);
-      this.#parts = [];
-      this.#partsBytes = 0;
-      this.#deliverCounted(whole);
+      const arrived = { message: Buffer.concat(this.#parts, this.#partsBytes), charged: this.#partsCharge() };
+      this.#dropParts();
+      this.#take(arrived);
     }
     return true;
   }
@@ -179,14 +207,29 @@ export class MessageChannel implements BulkSender {
     this.#end(error);
   }
 
-  #deliverCounted(message: Buffer): void {
+  #take(arrived: Arrived): void {
+    if (this.#waiting) this.#waiting.push(arrived);
+    else this.#deliverCounted(arrived);
+  }
+
+  #deliverCounted({ message, charged }: Arrived): void {
     const handled = this.#deliver(message);
-    if (handled) void handled.then(() => this.#consume(message.length));
-    else this.#consume(message.length);
+    if (handled) void handled.then(() => this.#consume(charged));
+    else this.#consume(charged);
+  }
+
+  #deliverLossy(message: Buffer): void {
+    const { host } = this.#options;
+    const charged = message.length + FRAME_COST_BYTES;
+    if (this.#waiting || !host.holdLossy(charged)) return;
+    const handled = this.#deliver(message);
+    if (handled) void handled.then(() => host.lossyHandled(charged));
+    else host.lossyHandled(charged);
   }
 
   /** A handler that fails is the application's fault and ends this channel only. */
   #deliver(message: Buffer): Promise<void> | undefined {
+    if (this.#closed) return undefined;
     try {
       return this.onMessage?.(message)?.catch((error: unknown) => this.#handlerFailed(error));
     } catch (error) {
@@ -196,8 +239,9 @@ export class MessageChannel implements BulkSender {
   }
 
   #handlerFailed(cause: unknown): void {
-    this.close('the receiver failed');
-    this.onClose?.(linkError('STREAM_RESET', 'the message handler failed', { cause }));
+    if (this.#closed) return;
+    this.#options.host.sendReset(this.channel, toWireCode('STREAM_RESET', 'STREAM_RESET'), 'the receiver failed');
+    this.#end(linkError('STREAM_RESET', 'the message handler failed', { cause }));
   }
 
   #consume(count: number): void {
@@ -209,13 +253,32 @@ export class MessageChannel implements BulkSender {
   #end(error: ClawError): void {
     if (this.#closed) return;
     this.#closed = error;
-    this.#options.host.consumed(this.#partsBytes);
+    const { host } = this.#options;
+    const unread = (this.#waiting ?? []).reduce((sum, { charged }) => sum + charged, this.#partsCharge());
+    this.#waiting = undefined;
+    this.#dropParts();
+    host.consumed(unread);
+    for (const item of this.#queue.splice(0)) {
+      if (item.begun) host.refund(this.#chargeOf(item.bytes.length));
+      item.done?.reject(error);
+    }
+    this.#acceptance.reject(error);
+    host.released(this.channel);
+    this.onClose?.(error);
+  }
+
+  /** Credit that `length` bytes of message take, cut into as few frames as they need. */
+  #chargeOf(length: number): number {
+    return length + Math.max(1, Math.ceil(length / this.#options.maxFrameBytes)) * FRAME_COST_BYTES;
+  }
+
+  #partsCharge(): number {
+    return this.#partsBytes + this.#parts.length * FRAME_COST_BYTES;
+  }
+
+  #dropParts(): void {
     this.#parts = [];
     this.#partsBytes = 0;
-    for (const item of this.#queue.splice(0)) item.taken?.();
-    this.#acceptance.reject(error);
-    this.#options.host.released(this.channel);
-    this.onClose?.(error);
   }
 }
 

@@ -3,6 +3,12 @@
  * what came and what was consumed, and says when to raise the peer's limit.
  */
 
+/**
+ * What a frame counts for beyond its payload: about what it takes up here until
+ * it is consumed, so that a flood of tiny frames is bounded too.
+ */
+export const FRAME_COST_BYTES = 64;
+
 export class ReceiveWindow {
   readonly #size: number;
   #received = 0;
@@ -28,11 +34,14 @@ export class ReceiveWindow {
   /** Counts consumed bytes; returns the new limit when the peer should be told. */
   consume(count: number): number | undefined {
     this.#consumed += count;
-    if (this.#limit - this.#consumed > this.#size / 2) return undefined;
+    if (this.#limit - this.#consumed > this.#size * GRANT_BELOW) return undefined;
     this.#limit = this.#consumed + this.#size;
     return this.#limit;
   }
 }
+
+/** The peer is told of a new limit when its room falls to this share; an idle channel never has less. */
+export const GRANT_BELOW = 3 / 4;
 
 /** Sender's side: how many bytes may still go. */
 export class SendWindow {
@@ -49,6 +58,11 @@ export class SendWindow {
 
   spend(count: number): void {
     this.#sent += count;
+  }
+
+  /** Takes back what was spent and will not be sent. */
+  refund(count: number): void {
+    this.#sent -= count;
   }
 
   /** Limits only grow; an older credit that arrives late changes nothing. */

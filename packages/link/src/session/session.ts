@@ -1,23 +1,25 @@
 /**
- * The multiplexer of an operational link: seals and opens records, hands frames
- * to the channel they belong to, keeps both sides' memory bounded by credits and
- * ends the link with a named error when the peer breaks a rule. It knows nothing
- * of how the keys were agreed or how the data channels came up.
+ * The multiplexer of an operational link: seals and opens records, answers the
+ * control frames, passes the others to the {@link ChannelTable}, keeps both sides'
+ * memory bounded by credits and ends the link with a named error when the peer
+ * breaks a rule. It knows nothing of how the keys were agreed or how the data
+ * channels came up.
  */
 
 import { ClawError, type Clock, errorText, isClawError } from '@claw/base';
 import type { RtcDataChannel } from '@claw/contracts';
-import { fromWireCode, type LinkErrorCode, linkError, toWireCode } from '../errors.ts';
+import { fromWireCode, type LinkErrorCode, linkError, toWireCode, violated } from '../errors.ts';
 import { BulkQueue, type BulkSender } from './bulk-queue.ts';
-import { type ChannelKind, decodeFrame, encodeFrame, type Frame, MAX_FRAME_BYTES, MAX_META_BYTES, MAX_SERVICE_BYTES } from './frames.ts';
-import { IncomingChannel } from './incoming-channel.ts';
+import { ChannelTable } from './channel-table.ts';
+import { decodeFrame, encodeFrame, type Frame } from './frames.ts';
+import type { IncomingChannel } from './incoming-channel.ts';
 import { Lane, type SessionSecrets } from './lane.ts';
 import { BULK_LANE, CONTROL_LANE, LANE_IDS, laneReliability, type Reliability } from './lanes.ts';
-import type { SessionLimits } from './limits.ts';
-import { LinkStream } from './link-stream.ts';
+import { checkLimits, type SessionLimits } from './limits.ts';
+import type { LinkStream } from './link-stream.ts';
 import { Liveness } from './liveness.ts';
 import { LossyGate } from './lossy-gate.ts';
-import { MessageChannel, type MessageHost } from './message-channel.ts';
+import type { MessageChannel, MessageHost } from './message-channel.ts';
 import { ReceiveWindow, SendWindow } from './receive-window.ts';
 
 export interface SessionOptions {
@@ -45,35 +47,31 @@ export interface SessionStats {
   readonly openChannels: number;
 }
 
-type Channel = LinkStream | MessageChannel;
-
-/** Head of a data or message frame: type byte and a channel number of up to eight bytes. */
-const MAX_HEAD_BYTES = 9;
-const MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - MAX_HEAD_BYTES;
-
 export class Session implements MessageHost {
   readonly #options: SessionOptions;
   readonly #limits: SessionLimits;
   readonly #lanes: readonly Lane[];
   readonly #queues = new Map<number, BulkQueue>();
   readonly #gates = new Map<number, LossyGate>();
-  readonly #channels = new Map<number, Channel>();
+  readonly #channels: ChannelTable;
   readonly #linkSendWindow: SendWindow;
   readonly #linkReceiveWindow: ReceiveWindow;
   readonly #liveness: Liveness;
-  #nextChannel: number;
-  #highestIncoming = 0;
-  #incomingOpen = 0;
-  #refusedOpens = 0;
+  /** Bytes of lossy messages whose handlers are at work. */
+  #lossyHeld = 0;
   #peerOperational = false;
   #closed = false;
 
+  /** @throws RangeError for limits that do not fit together. */
   constructor(options: SessionOptions) {
+    const { role, limits, onIncoming } = options;
+    checkLimits(limits);
     this.#options = options;
-    this.#limits = options.limits;
-    this.#nextChannel = options.role === 'client' ? 1 : 2;
-    this.#linkSendWindow = new SendWindow(options.limits.linkWindowBytes);
-    this.#linkReceiveWindow = new ReceiveWindow(options.limits.linkWindowBytes);
+    this.#limits = limits;
+    this.#linkSendWindow = new SendWindow(limits.linkWindowBytes);
+    this.#linkReceiveWindow = new ReceiveWindow(limits.linkWindowBytes);
+    const linkWindow = this.#linkReceiveWindow;
+    this.#channels = new ChannelTable({ role, limits, host: this, linkWindow, onIncoming, send: (frame) => this.#sendBulk(frame) });
     this.#lanes = LANE_IDS.map((id) => new Lane(id, this.#channelOf(id), options.secrets));
     for (const lane of this.#lanes) this.#attach(lane);
     this.#liveness = new Liveness({
@@ -91,18 +89,16 @@ export class Session implements MessageHost {
     this.#sendControl({ type: 'operational' });
   }
 
+  /** @throws ClawError `STREAM_LIMIT`, or `LINK_CLOSED` when the link has ended. */
   openStream(service: string, meta: Uint8Array = Buffer.alloc(0)): LinkStream {
-    const channel = this.#open('stream', service, meta);
-    const stream = this.#newStream(channel, service);
-    this.#channels.set(channel, stream);
-    return stream;
+    this.#mustBeOpen();
+    return this.#channels.openStream(service, meta);
   }
 
+  /** @throws ClawError as {@link openStream}. */
   openMessages(service: string, reliability: Reliability, meta: Uint8Array = Buffer.alloc(0)): MessageChannel {
-    const channel = this.#open('message', service, meta);
-    const messages = this.#newMessages(channel, service, reliability);
-    this.#channels.set(channel, messages);
-    return messages;
+    this.#mustBeOpen();
+    return this.#channels.openMessages(service, reliability, meta);
   }
 
   /** Takes in a record that arrived before the session existed. */
@@ -110,9 +106,10 @@ export class Session implements MessageHost {
     this.#onRecord(this.#lane(lane), data);
   }
 
-  /** Measures one round trip on the control lane, in milliseconds. */
-  ping(): Promise<number> {
-    return this.#liveness.ping();
+  /** Measures one round trip on the control lane, in milliseconds; rejects when the link ends first. */
+  async ping(): Promise<number> {
+    this.#mustBeOpen();
+    return await this.#liveness.ping();
   }
 
   stats(): SessionStats {
@@ -155,23 +152,31 @@ export class Session implements MessageHost {
     this.#sendBulk({ type: 'reset', channel, code, reason });
   }
 
+  refund(count: number): void {
+    this.#linkSendWindow.refund(count);
+    if (this.#closed) return;
+    for (const queue of this.#queues.values()) this.#guard(() => queue.pump());
+  }
+
   released(channel: number): void {
-    const released = this.#channels.get(channel);
-    if (!released) return;
-    this.#channels.delete(channel);
-    for (const queue of this.#queues.values()) queue.remove(released);
-    if (!this.#isOwn(channel)) this.#incomingOpen -= 1;
+    const released = this.#channels.release(channel);
+    if (released) for (const queue of this.#queues.values()) queue.remove(released);
+  }
+
+  holdLossy(count: number): boolean {
+    if (this.#lossyHeld + count > this.#limits.lossyWindowBytes) return false;
+    this.#lossyHeld += count;
+    return true;
+  }
+
+  lossyHandled(count: number): void {
+    this.#lossyHeld -= count;
   }
 
   sendLossy(laneId: number, head: Buffer, payload: Uint8Array): boolean {
     if (this.#closed) return false;
     const gate = this.#gates.get(laneId) as LossyGate;
     return this.#guard(() => gate.send(head, payload)) ?? false;
-  }
-
-  failed(error: ClawError): void {
-    this.#tell(error.code as LinkErrorCode, error.message);
-    this.#end(error);
   }
 
   // --- receiving
@@ -186,7 +191,7 @@ export class Session implements MessageHost {
       const { clock, limits } = this.#options;
       this.#gates.set(lane.id, new LossyGate({ lane, clock, windowBytes: limits.lossyWindowBytes, sendMark, sendReport }));
     } else if (lane.id !== CONTROL_LANE) {
-      const queue = new BulkQueue(lane, this.#linkSendWindow, MAX_PAYLOAD_BYTES, this.#limits.bulkHighWaterBytes);
+      const queue = new BulkQueue(lane, this.#linkSendWindow, this.#limits.bulkHighWaterBytes);
       this.#queues.set(lane.id, queue);
       lane.channel.onbufferedamountlow = () => this.#guard(() => queue.pump());
     }
@@ -210,15 +215,13 @@ export class Session implements MessageHost {
 
   #onFrame(lane: number, frame: Frame): void {
     switch (frame.type) {
-      case 'message':
-        return this.#onMessage(lane, frame.channel, frame.last, frame.payload);
-      case 'data':
       case 'open':
       case 'accept':
+      case 'data':
       case 'end':
       case 'reset':
-        if (lane !== BULK_LANE) throw violated(`a ${frame.type} frame came on lane ${lane}`);
-        return this.#onChannelFrame(frame);
+      case 'message':
+        return this.#channels.onFrame(lane, frame);
       default:
         if (lane !== CONTROL_LANE) throw violated(`a ${frame.type} frame came on lane ${lane}`);
         return this.#onControl(frame);
@@ -247,91 +250,10 @@ export class Session implements MessageHost {
     }
   }
 
-  #onChannelFrame(frame: Extract<Frame, { type: 'data' | 'open' | 'accept' | 'end' | 'reset' }>): void {
-    if (frame.type === 'open') return this.#onOpen(frame.channel, frame.kind, frame.service, frame.meta);
-    const channel = this.#known(frame.channel);
-    switch (frame.type) {
-      case 'data':
-        if (!this.#linkReceiveWindow.receive(frame.payload.length)) throw overrun('the link');
-        if (!channel) return this.consumed(frame.payload.length); // reset here, still under way there
-        if (!(channel instanceof LinkStream) || !channel.onData(frame.payload)) throw overrun(`stream ${frame.channel}`);
-        return;
-      case 'accept':
-        return channel?.onAccepted(frame.meta);
-      case 'end':
-        if (channel instanceof LinkStream) channel.onEnd();
-        return;
-      case 'reset':
-        channel?.onReset(frame.code, frame.reason);
-        return;
-    }
-  }
-
-  #onMessage(lane: number, id: number, last: boolean, payload: Buffer): void {
-    if (lane === CONTROL_LANE) throw violated('a message came on the control lane');
-    const channel = this.#known(id);
-    const counted = laneReliability(lane).reliable;
-    if (counted && !this.#linkReceiveWindow.receive(payload.length)) throw overrun('the link');
-    if (!channel) {
-      if (counted) this.consumed(payload.length);
-      return;
-    }
-    if (!(channel instanceof MessageChannel) || !channel.onFrame(lane, last, payload)) throw overrun(`channel ${id}`);
-  }
-
-  /** The open channel `id`; `undefined` for one that has ended; an error for one that never was. */
-  #known(id: number): Channel | undefined {
-    const channel = this.#channels.get(id);
-    const opened = this.#isOwn(id) ? id < this.#nextChannel : id <= this.#highestIncoming;
-    if (!channel && !(opened && id > 0)) throw violated(`channel ${id} was never opened`);
-    return channel;
-  }
-
-  #onOpen(id: number, kind: ChannelKind, service: string, meta: Buffer): void {
-    if (this.#isOwn(id) || id <= this.#highestIncoming) throw violated(`channel ${id} cannot be opened by the peer now`);
-    this.#highestIncoming = id;
-    if (this.#incomingOpen >= this.#limits.maxIncomingChannels) {
-      this.#refusedOpens += 1;
-      if (this.#refusedOpens > this.#limits.maxIncomingChannels) {
-        throw linkError('LINK_PEER_ABUSE', `the peer keeps opening channels beyond ${this.#limits.maxIncomingChannels}`);
-      }
-      return this.sendReset(id, toWireCode('STREAM_LIMIT', 'STREAM_LIMIT'), 'too many channels are open');
-    }
-    this.#incomingOpen += 1;
-    const channel =
-      kind === 'stream' ? this.#newStream(id, service) : this.#newMessages(id, service, { ordered: true, reliable: true });
-    this.#channels.set(id, channel);
-    this.#options.onIncoming(
-      new IncomingChannel(channel, meta, (answer) => this.#sendBulk({ type: 'accept', channel: id, meta: answer })),
-    );
-  }
-
   // --- sending
 
-  #open(kind: ChannelKind, service: string, meta: Uint8Array): number {
+  #mustBeOpen(): void {
     if (this.#closed) throw linkError('LINK_CLOSED', 'the link has ended');
-    if (Buffer.byteLength(service) > MAX_SERVICE_BYTES) throw new RangeError(`a service name has at most ${MAX_SERVICE_BYTES} bytes`);
-    if (meta.length > MAX_META_BYTES) throw new RangeError(`metadata has at most ${MAX_META_BYTES} bytes, got ${meta.length}`);
-    const channel = this.#nextChannel;
-    this.#nextChannel += 2;
-    this.#sendBulk({ type: 'open', channel, kind, service, meta: Buffer.from(meta) });
-    return channel;
-  }
-
-  #newStream(channel: number, service: string): LinkStream {
-    return new LinkStream({ host: this, channel, service, lane: BULK_LANE, windowBytes: this.#limits.channelWindowBytes });
-  }
-
-  #newMessages(channel: number, service: string, reliability: Reliability): MessageChannel {
-    return new MessageChannel({
-      host: this,
-      channel,
-      service,
-      windowBytes: this.#limits.channelWindowBytes,
-      maxMessageBytes: this.#limits.maxMessageBytes,
-      maxFrameBytes: MAX_PAYLOAD_BYTES,
-      reliability,
-    });
   }
 
   #sendControl(frame: Exclude<Frame, { type: 'data' | 'message' }>): void {
@@ -364,9 +286,15 @@ export class Session implements MessageHost {
     try {
       return work();
     } catch (error) {
-      this.failed(asViolation(error));
+      this.failed(asLinkError(error));
       return undefined;
     }
+  }
+
+  /** Ends the session for a fault, and tells the peer. */
+  failed(error: ClawError): void {
+    this.#tell(error.code as LinkErrorCode, error.message);
+    this.#end(error);
   }
 
   #tell(code: LinkErrorCode, reason: string): void {
@@ -381,20 +309,15 @@ export class Session implements MessageHost {
   #end(error: ClawError): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#liveness.stop();
+    this.#liveness.stop(error);
     for (const gate of this.#gates.values()) gate.stop();
     for (const lane of this.#lanes) {
       lane.channel.onmessage = null;
       lane.channel.onbufferedamountlow = null;
       lane.channel.onclose = null;
     }
-    for (const channel of [...this.#channels.values()]) channel.onLinkClosed(error);
-    this.#channels.clear();
+    this.#channels.end(error);
     this.#options.onClosed(error);
-  }
-
-  #isOwn(channel: number): boolean {
-    return channel % 2 === (this.#options.role === 'client' ? 1 : 0);
   }
 
   #lane(id: number): Lane {
@@ -412,15 +335,12 @@ export class Session implements MessageHost {
   }
 }
 
-function violated(detail: string) {
-  return linkError('LINK_PROTOCOL_VIOLATED', detail);
-}
-
-function overrun(what: string) {
-  return linkError('LINK_FLOW_VIOLATED', `the peer sent more on ${what} than it was granted, or after its end`);
-}
-
-function asViolation(error: unknown): ClawError {
-  if (isClawError(error)) return error.code.startsWith('WIRE_') ? violated(error.message) : error;
+/** What the peer sent wrongly, what the engine could not carry any more, and the rest. */
+function asLinkError(error: unknown): ClawError {
+  if (isClawError(error)) {
+    if (error.code.startsWith('WIRE_')) return violated(error.message);
+    if (error.code.startsWith('LINK_')) return error;
+    if (error.code.startsWith('ENGINE_')) return linkError('LINK_LOST', `a data channel failed: ${error.message}`, { cause: error });
+  }
   return new ClawError<LinkErrorCode>('LINK_INTERNAL', `the link failed: ${errorText(error)}`, { cause: error });
 }
