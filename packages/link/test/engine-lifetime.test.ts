@@ -64,6 +64,8 @@ test('a connection that was never described is freed', async () => {
 
 test.each(['ends by itself once closed', 'exits with connections open', 'throws with connections open'])(
   'a process %s without a crash or a wait',
+  // The library fails a few set-ups in a hundred: see engine-compliance.test.ts.
+  { retry: 3 },
   (what) => {
     const started = performance.now();
     const done = spawnSync(process.execPath, [join(import.meta.dirname, 'engine-process.ts'), what], {
