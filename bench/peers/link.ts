@@ -16,6 +16,9 @@ export interface LinkHost {
   readonly keyHolder: KeyHolderProcess;
   readonly certificates: CertificatePool;
   readonly sealingKey: Awaited<ReturnType<KeyHolderProcess['issueSealingKey']>>;
+  readonly router: Router;
+  /** What the router's only carrier is joined to at the moment. */
+  readonly wires: { send: (envelope: Uint8Array) => void; receive: (envelope: Uint8Array) => void; keeper?: LinkKeeper };
   close(): Promise<void>;
 }
 
@@ -28,12 +31,25 @@ export async function openLinkHost(): Promise<LinkHost> {
   const home = await mkdtemp(join(tmpdir(), 'claw-bench-'));
   const keyHolder = await openKeyHolder({ home });
   const certificates = new CertificatePool({ keyHolder, size: 3 });
+  const sealingKey = await keyHolder.issueSealingKey();
+  const wires: LinkHost['wires'] = { send: () => {}, receive: () => {} };
+  const router = openRouter({
+    keyHolder,
+    sealingKey,
+    authorize: () => true,
+    onMessage: (message) => wires.keeper?.receive(message),
+  });
+  router.addCarrier((onEnvelope) => {
+    wires.receive = onEnvelope;
+    return pipeCarrier((envelope) => wires.send(envelope));
+  });
   const close = async () => {
+    await router.close();
     await certificates.close();
     await keyHolder.close();
     await rm(home, { recursive: true, force: true });
   };
-  return { keyHolder, certificates, sealingKey: await keyHolder.issueSealingKey(), close };
+  return { keyHolder, certificates, sealingKey, router, wires, close };
 }
 
 export function addressOf(host: LinkHost): PeerAddress {
@@ -45,20 +61,12 @@ export interface LinkEndpoint extends Endpoint {
 }
 
 export function openLink(host: LinkHost, peer: PeerAddress, { role, pipe, mapPort }: EndpointOptions): LinkEndpoint {
-  const { keyHolder, certificates, sealingKey } = host;
+  const { keyHolder, certificates, router, wires } = host;
   const messages = Promise.withResolvers<MessageChannel>();
   const linked = Promise.withResolvers<Link>();
   const take = (message: Buffer) => endpoint.onMessage(message);
-  const router: Router = openRouter({
-    keyHolder,
-    sealingKey,
-    authorize: () => true,
-    onMessage: (message) => keeper.receive(message),
-  });
-  router.addCarrier((onEnvelope) => {
-    pipe.onMessage((signal: { envelope: string }) => onEnvelope(Buffer.from(signal.envelope, 'base64')));
-    return pipeCarrier((envelope) => pipe.send({ envelope: Buffer.from(envelope).toString('base64') }));
-  });
+  pipe.onMessage((signal: { envelope: string }) => wires.receive(Buffer.from(signal.envelope, 'base64')));
+  wires.send = (envelope) => pipe.send({ envelope: Buffer.from(envelope).toString('base64') });
   const keeper = new LinkKeeper({
     environment: {
       keyHolder,
@@ -78,6 +86,7 @@ export function openLink(host: LinkHost, peer: PeerAddress, { role, pipe, mapPor
       router.post({ to, sealingKey: Buffer.from(peer.sealingKey, 'base64') }, kind, body, { lifetimeMs }),
     random: systemRandom,
   });
+  wires.keeper = keeper;
   keeper.on('link', (link) => {
     linked.resolve(link);
     if (role === 'answerer') return;
@@ -102,7 +111,6 @@ export function openLink(host: LinkHost, peer: PeerAddress, { role, pipe, mapPor
     },
     async close() {
       await keeper.close();
-      await router.close();
     },
   };
   return endpoint;

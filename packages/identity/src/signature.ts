@@ -14,9 +14,19 @@ export function signedBytes(purpose: SignPurpose | 'proof', message: Uint8Array)
   return Buffer.concat([Buffer.from(`claw ${purpose} v1\0`), message]);
 }
 
+/** Public keys read lately; reading one costs as much as using it. */
+const recentKeys = new Map<string, KeyObject>();
+const MAX_RECENT_KEYS = 64;
+
 /** A KeyObject for a raw Ed25519 public key of 32 bytes. */
 export function ed25519PublicKey(raw: Uint8Array): KeyObject {
-  return createPublicKey({ key: Buffer.concat([ED25519_SPKI_PREFIX, raw]), format: 'der', type: 'spki' });
+  const name = Buffer.from(raw).toString('latin1');
+  const recent = recentKeys.get(name);
+  if (recent) return recent;
+  const key = createPublicKey({ key: Buffer.concat([ED25519_SPKI_PREFIX, raw]), format: 'der', type: 'spki' });
+  if (recentKeys.size >= MAX_RECENT_KEYS) recentKeys.clear();
+  recentKeys.set(name, key);
+  return key;
 }
 
 /** The raw 32 bytes of an Ed25519 public key. */

@@ -16,7 +16,7 @@ import { verifySignature } from '@claw/identity';
 import { boundedBytes, decodeCbor, encodeCbor, fixedBytes } from '@claw/wire';
 import * as v from 'valibot';
 import { signalingError } from './errors.ts';
-import { HPKE_ENC_BYTES, HPKE_TAG_BYTES, HpkeReader, startSealing } from './hpke.ts';
+import { HPKE_ENC_BYTES, HPKE_TAG_BYTES, HpkeReader, type SealingContext, startSealing } from './hpke.ts';
 
 export const MAX_BODY_BYTES = 16 * 1024;
 /** Longest an envelope may stay valid. */
@@ -76,15 +76,20 @@ export function createEnvelopeReader(nodeId: NodeId, sealingKey: SealingKey): En
   return { publicKey: publicKeyOf(nodeId), hpke: new HpkeReader(sealingKey) };
 }
 
+/** What may be computed before there is a message. @throws ClawError `SEALING_KEY_INVALID` */
+export function startEnvelope(sealingKey: Uint8Array, random: Random): SealingContext {
+  return startSealing(sealingKey, INFO, random);
+}
+
 /**
- * The envelope's bytes. One round trip to the key holder, the rest is synchronous.
+ * The envelope's bytes. `context` is a fresh one of {@link startEnvelope} for the recipient. One round trip to the key holder, the rest is synchronous.
  * @throws ClawError `ENVELOPE_TOO_LARGE`, `SEALING_KEY_INVALID`; RangeError for a kind or number out of range.
  */
 export async function sealEnvelope(
   keyHolder: KeyHolder,
   recipient: Recipient,
   content: EnvelopeContent,
-  random: Random = systemRandom,
+  context: SealingContext = startEnvelope(recipient.sealingKey, systemRandom),
 ): Promise<Buffer> {
   const { kind, body, sequence, expiresAtMs } = content;
   if (body.length > MAX_BODY_BYTES) {
@@ -96,7 +101,6 @@ export async function sealEnvelope(
   if (!KIND.test(kind))
     throw new RangeError(`a kind is 1 to 32 printable ASCII characters, got ${JSON.stringify(kind)}`);
   const readerPublicKey = publicKeyOf(recipient.to);
-  const context = startSealing(recipient.sealingKey, INFO, random);
   const unsigned = {
     from: publicKeyOf(keyHolder.nodeId),
     to: readerPublicKey,

@@ -12,6 +12,7 @@ import type { Carrier, CarrierStatus, EnvelopeHandler, KeyHolder, NodeId, Sealin
 import { createEnvelopeReader, MAX_LIFETIME_MS, type Recipient, sealEnvelope } from './envelope.ts';
 import { signalingError } from './errors.ts';
 import { Inbox, type Message } from './inbox.ts';
+import { PreparedContexts } from './prepared-contexts.ts';
 import { createRouterStats, type RouterStats } from './router-stats.ts';
 import { SequenceSource } from './sequence.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -78,7 +79,7 @@ interface Slot {
 class EnvelopeRouter implements Router {
   readonly #options: RouterOptions;
   readonly #clock: Clock;
-  readonly #random: Random;
+  readonly #contexts: PreparedContexts;
   readonly #log: Logger;
   readonly #inbox: Inbox;
   readonly #sequences: SequenceSource;
@@ -91,7 +92,7 @@ class EnvelopeRouter implements Router {
   constructor(options: RouterOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
-    this.#random = options.random ?? systemRandom;
+    this.#contexts = new PreparedContexts(this.#clock, options.random ?? systemRandom);
     this.#log = options.logger ?? silentLogger;
     const { onMessage, authorize } = options;
     const reader = createEnvelopeReader(options.keyHolder.nodeId, options.sealingKey);
@@ -138,7 +139,8 @@ class EnvelopeRouter implements Router {
     const sequence = this.#sequences.next();
     const expiresAtMs = Math.ceil(this.#clock.now() + lifetimeMs);
     const content = { kind, body, sequence, expiresAtMs };
-    const envelope = await sealEnvelope(this.#options.keyHolder, recipient, content, this.#random);
+    const context = this.#contexts.take(recipient.sealingKey);
+    const envelope = await sealEnvelope(this.#options.keyHolder, recipient, content, context);
     if (this.#closing) throw closedError();
     this.#stats.posted += 1;
     const carriers = this.#handOut(recipient.to, envelope);
@@ -159,6 +161,7 @@ class EnvelopeRouter implements Router {
   }
 
   async #closeAll(): Promise<void> {
+    this.#contexts.close();
     for (const { carrier } of this.#slots.values()) if (carrier) void this.#startClosing(carrier);
     this.#slots.clear();
     await Promise.all(this.#departing);
