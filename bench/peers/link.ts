@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { silentLogger, systemClock, systemRandom } from '@claw/base';
-import type { Carrier, NodeId, RtcEngine, RtcPeerConnection } from '@claw/contracts';
+import type { Carrier, NodeId, RtcEngine, RtcPeerConnection, RtcSessionDescription } from '@claw/contracts';
 import { CertificatePool, type KeyHolderProcess, openKeyHolder } from '@claw/identity';
 import { DEFAULT_SESSION_LIMITS, type Link, LinkKeeper, type MessageChannel } from '@claw/link';
 import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
@@ -21,6 +21,8 @@ export interface LinkHost {
   readonly wires: { send: (envelope: Uint8Array) => void; receive: (envelope: Uint8Array) => void; keeper?: LinkKeeper };
   close(): Promise<void>;
 }
+
+const HOST = '127.0.0.1';
 
 export interface PeerAddress {
   readonly id: NodeId;
@@ -71,7 +73,7 @@ export function openLink(host: LinkHost, peer: PeerAddress, { role, pipe, mapPor
     environment: {
       keyHolder,
       certificates,
-      engine: mapPort ? delayed(createNodeDataChannelEngine(), mapPort) : createNodeDataChannelEngine(),
+      engine: mapPort ? delayed(createNodeDataChannelEngine({ bindAddress: HOST }), mapPort) : createNodeDataChannelEngine({ bindAddress: HOST }),
       rtc: () => ({}),
       policy: () => ({ integrity: 'require' }),
       limits: DEFAULT_SESSION_LIMITS,
@@ -128,6 +130,11 @@ function pipeCarrier(send: (envelope: Uint8Array) => void): Carrier {
   };
 }
 
+/** Candidates travel beside the description, where they can be mapped. */
+function withoutCandidates({ type, sdp }: RtcSessionDescription): RtcSessionDescription {
+  return { type, sdp: sdp.replace(/^a=(?:candidate:.*|end-of-candidates)\r\n/gm, '') };
+}
+
 /** An engine whose candidates lead through the delay line. */
 function delayed(engine: RtcEngine, mapPort: NonNullable<EndpointOptions['mapPort']>): RtcEngine {
   return {
@@ -136,6 +143,7 @@ function delayed(engine: RtcEngine, mapPort: NonNullable<EndpointOptions['mapPor
       const connection = engine.createPeerConnection(configuration);
       return new Proxy(connection, {
         get(target, key) {
+          if (key === 'setLocalDescription') return async () => withoutCandidates(await target.setLocalDescription());
           const value: unknown = Reflect.get(target, key, target);
           return typeof value === 'function' ? value.bind(target) : value;
         },

@@ -22,6 +22,7 @@ export class Pair implements AsyncDisposable {
   readonly pipe: ChildPipe;
   readonly #child: ChildProcess;
   readonly #line: ChildProcess | undefined;
+  readonly #mappings = new Map<number, Promise<number>>();
   readonly #ports = new Map<number, (mapped: number) => void>();
   #nextPort = 0;
   #host: LinkHost | undefined;
@@ -29,7 +30,7 @@ export class Pair implements AsyncDisposable {
 
   private constructor(contestant: Contestant, oneWayMs: number) {
     this.contestant = contestant;
-    this.#child = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), { execArgv: ['--expose-gc'] });
+    this.#child = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), { execArgv: [...process.execArgv, '--expose-gc'] });
     if (oneWayMs > 0) {
       this.#line = fork(fileURLToPath(new URL('./delay-line.ts', import.meta.url)), [String(oneWayMs)]);
       this.#line.on('message', ({ id, mapped }: { id: number; mapped: number }) => this.#ports.get(id)?.(mapped));
@@ -76,11 +77,16 @@ export class Pair implements AsyncDisposable {
     this.#line?.disconnect();
   }
 
+  /** The port of the delay line for `port`; candidates of several addresses share one. */
   #mapPort(port: number): Promise<number> {
+    const known = this.#mappings.get(port);
+    if (known) return known;
     const id = this.#nextPort++;
-    return new Promise((resolve) => {
+    const asked = new Promise<number>((resolve) => {
       this.#ports.set(id, resolve);
       this.#line?.send({ id, port });
     });
+    this.#mappings.set(port, asked);
+    return asked;
   }
 }

@@ -27,6 +27,7 @@ export function createParentPipe() {
   let onSignal: (signal: never) => void = () => {};
   let onOrder: (order: Order) => Promise<unknown> = async () => undefined;
   const ports = new Map<number, (port: number) => void>();
+  const mappings = new Map<number, Promise<number>>();
   process.on('message', ({ signal, id, order, mapPort, mapped }: Wire) => {
     if (signal !== undefined) onSignal(signal as never);
     if (order && id !== undefined) void onOrder(order).then((answer) => send({ id, answer }));
@@ -42,11 +43,14 @@ export function createParentPipe() {
     onOrder: (listener: typeof onOrder) => {
       onOrder = listener;
     },
-    mapPort: (port: number) =>
-      new Promise<number>((resolve) => {
-        ports.set(port, resolve);
-        send({ mapPort: port });
-      }),
+    mapPort: (port: number): Promise<number> => {
+      const known = mappings.get(port);
+      if (known) return known;
+      const asked = new Promise<number>((resolve) => ports.set(port, resolve));
+      mappings.set(port, asked);
+      send({ mapPort: port });
+      return asked;
+    },
   };
 }
 
