@@ -1,13 +1,17 @@
 /** Runs the figures: all of them, or those named. `npm run bench -- throughput setup` */
 
+import { benchIdle } from './idle.ts';
 import { benchRoundTrip } from './round-trip.ts';
 import { benchSetup } from './setup.ts';
+import { benchTcpShare } from './tcp-share.ts';
 import { benchThroughput } from './throughput.ts';
 
 const FIGURES: Record<string, () => Promise<void>> = {
   throughput: benchThroughput,
   setup: benchSetup,
   'round-trip': benchRoundTrip,
+  'tcp-share': benchTcpShare,
+  idle: benchIdle,
 };
 
 const wanted = process.argv.slice(2);

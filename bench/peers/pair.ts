@@ -48,6 +48,11 @@ export class Pair implements AsyncDisposable {
     return pair;
   }
 
+  /** Process id of the other side. */
+  get peerPid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Connects once and sends one byte. */
   async connect(): Promise<Connected> {
     const delayed = this.#line !== undefined;
