@@ -7,6 +7,7 @@ export type NodeErrorCode =
   | 'SERVICE_UNKNOWN'
   | 'SERVICE_INVALID'
   | 'SERVICE_KIND'
+  | 'CATALOG_TIMEOUT'
   | 'FORWARD_PORT_TAKEN'
   | 'FORWARD_UNKNOWN'
   | 'HAND_SESSION_UNKNOWN'
@@ -15,7 +16,6 @@ export type NodeErrorCode =
   | 'SEND_FILE_CHANGED'
   | 'SEND_HASH_MISMATCH'
   | 'SEND_NO_SPACE'
-  | 'SEND_NAME_INVALID'
   | 'SEND_FAILED';
 
 export function nodeError(code: NodeErrorCode, message: string, options?: { cause?: unknown; hint?: string }) {

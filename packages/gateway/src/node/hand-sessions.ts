@@ -19,7 +19,11 @@ export class HandSessions {
     const session = String(this.#nextId++);
     const queue: HandItem[] = [{ session }];
     let wake = () => {};
+    // A person carries a text once: what is only said again is not shown again.
+    const shown = new Set<string>();
     const hand = this.#node.openHand((text) => {
+      if (shown.has(text)) return;
+      shown.add(text);
       queue.push({ text });
       wake();
     });

@@ -55,7 +55,7 @@ export function nodeRoutes(node: Node, onShutdown: () => void): Route[] {
       handle: async ({ params }) => {
         const peer = node.peers.find(params['peer'] ?? '');
         const before = await describePeer(node, peer);
-        await node.pairing.remove(peer);
+        await node.unpair(peer);
         return { ...before, link: null, state: 'waiting' as const };
       },
     }),

@@ -5,8 +5,9 @@
  */
 
 import { watch } from 'node:fs';
+import { addAbortSignal } from 'node:stream';
 import { ClawError, type Clock, errorCode, errorText, type FileLock, type Logger, makePrivateDirectory, type Random, TaskScope } from '@claw/base';
-import type { NodeId, RtcEngine } from '@claw/contracts';
+import { isNodeId, type NodeId, type RtcEngine } from '@claw/contracts';
 import { CertificatePool, type KeyHolderProcess, type KeyUnlock, openKeyHolder, type PeerRecord, PeerStore } from '@claw/identity';
 import { DEFAULT_SESSION_LIMITS, type IncomingChannel, InviteBook, type Link, LinkKeeper, Pairing } from '@claw/link';
 import { openHandCarrier, openLanCarrier, openRouter, parseRelayUrl, type Router } from '@claw/signaling';
@@ -38,6 +39,7 @@ const ATTEMPT_DEADLINE_MS = 15_000;
 /** Descriptions carried by people take as long as people do. */
 const HAND_DEADLINE_MS = 10 * 60_000;
 const RELOAD_DELAY_MS = 100;
+const CATALOG_TIMEOUT_MS = 15_000;
 
 export class Node implements AsyncDisposable {
   readonly home: string;
@@ -59,7 +61,9 @@ export class Node implements AsyncDisposable {
   readonly #scope: TaskScope;
   #loaded: LoadedSettings;
   #settingsError: Error | undefined;
+  #reloading: Promise<void> = Promise.resolve();
   #handSessions = 0;
+  #nextHand = 1;
   #lanOn = false;
   #closing: Promise<void> | undefined;
 
@@ -170,7 +174,9 @@ export class Node implements AsyncDisposable {
 
   /** What a person should know about the settings: warnings, and why a later version of the file is not in force. */
   get settingsNotes(): { readonly warnings: readonly string[]; readonly error: Error | undefined } {
-    return { warnings: this.#loaded.warnings, error: this.#settingsError };
+    const named = Object.entries(this.settings.services).flatMap(([name, { to }]) => to.filter((id) => !isNodeId(id)).map((peer) => [name, peer]));
+    const warnings = named.map(([name, peer]) => `services.${name}.to: "${peer}" grants nothing, grants hold for node ids: claw share ${name} --to ${peer}`);
+    return { warnings: [...this.#loaded.warnings, ...warnings], error: this.#settingsError };
   }
 
   /** Changes `claw.json` and puts the result in force. */
@@ -179,8 +185,14 @@ export class Node implements AsyncDisposable {
     await this.reload();
   }
 
-  /** Reads `claw.json` again. A broken file leaves the settings as they were and is reported. */
-  async reload(): Promise<void> {
+  /** Reads `claw.json` again. A broken file leaves the settings as they were and is reported. One reload after the other. */
+  reload(): Promise<void> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded.catch(() => {});
+    return reloaded;
+  }
+
+  async #reload(): Promise<void> {
     try {
       this.#loaded = await loadSettings(this.home);
       this.#settingsError = undefined;
@@ -212,17 +224,39 @@ export class Node implements AsyncDisposable {
     await this.edit([{ path: ['services', name], value: { ...target, to: [...ids] } as JsonValue }]);
   }
 
+  /** Forgets a peer: its links are cut, it is told, and what it was granted is taken back, also for a later pairing. */
+  async unpair(peer: PeerRecord): Promise<void> {
+    await this.pairing.remove(peer);
+    const edits = Object.entries(this.settings.services)
+      .filter(([, { to }]) => to.includes(peer.id))
+      .map(([name, { to }]): Edit => ({ path: ['services', name, 'to'], value: to.filter((id) => id !== peer.id) }));
+    if (edits.length === 0) return;
+    try {
+      await this.edit(edits);
+    } catch (error) {
+      // The peer is out all the same; the line names an id that nobody has until it pairs again.
+      this.logger.warn('peer.grants-left', { peer: peer.name, code: errorCode(error), detail: errorText(error) });
+    }
+  }
+
   /** What `peer` lends to this node. */
   async catalogOf(peer: PeerRecord, signal?: AbortSignal): Promise<Catalog> {
     const link = await this.keeper.linkTo(peer.id, signal ? { signal } : {});
     const stream = link.openStream(CATALOG_SERVICE);
+    if (signal) addAbortSignal(signal, stream);
+    const silent = nodeError('CATALOG_TIMEOUT', `${peer.name} did not say within ${CATALOG_TIMEOUT_MS / 1000} s what it lends`);
+    const timer = this.clock.setTimer(CATALOG_TIMEOUT_MS, () => stream.destroy(silent));
     stream.end();
     const chunks: Buffer[] = [];
     let length = 0;
-    for await (const chunk of stream as AsyncIterable<Buffer>) {
-      length += chunk.length;
-      if (length > MAX_CATALOG_BYTES) throw nodeError('SERVICE_INVALID', `${peer.name} lists more than can be shown`);
-      chunks.push(chunk);
+    try {
+      for await (const chunk of stream as AsyncIterable<Buffer>) {
+        length += chunk.length;
+        if (length > MAX_CATALOG_BYTES) throw nodeError('SERVICE_INVALID', `${peer.name} lists more than can be shown`);
+        chunks.push(chunk);
+      }
+    } finally {
+      timer.cancel();
     }
     try {
       return v.parse(catalogSchema, JSON.parse(Buffer.concat(chunks).toString('utf8')));
@@ -257,7 +291,7 @@ export class Node implements AsyncDisposable {
 
   /** Opens the way by hand: envelopes come out as texts for a person to carry, until it is closed. */
   openHand(onText: (text: string) => void): { accept(text: string): void; close(): Promise<void> } {
-    const name = `hand-${this.#handSessions + 1}`;
+    const name = `hand-${this.#nextHand++}`;
     this.#handSessions += 1;
     let accept: ((text: string) => void) | undefined;
     this.router.addCarrier((onEnvelope) => {
@@ -304,7 +338,7 @@ export class Node implements AsyncDisposable {
 
   async #applySettings(): Promise<void> {
     const { relays, lan, services } = this.settings;
-    await this.shares.apply(services);
+    this.shares.apply(services);
     await this.#relays.use([...relays, ...this.#livePeers().flatMap((peer) => peer.relays)]);
     if (lan === this.#lanOn) return;
     this.#lanOn = lan;

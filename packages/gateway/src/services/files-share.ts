@@ -4,9 +4,10 @@
  * stay hidden, and no link leads out of the folder.
  */
 
+import type { Dirent } from 'node:fs';
 import { readdir, realpath, stat } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { join, sep } from 'node:path';
+import { basename, join, sep } from 'node:path';
 import { errorCode } from '@claw/base';
 import send from 'send';
 import { type HttpHandler, refuse } from './http-share.ts';
@@ -19,6 +20,7 @@ interface Entry {
 }
 
 const MAX_LISTED = 10_000;
+const collator = new Intl.Collator('en');
 
 export class FolderHandler implements HttpHandler {
   readonly #root: string;
@@ -31,7 +33,7 @@ export class FolderHandler implements HttpHandler {
   request(request: IncomingMessage, response: ServerResponse): void {
     this.#serve(request, response).catch((error: unknown) => {
       const status = errorCode(error) === 'EACCES' ? 403 : 404;
-      if (!response.headersSent) refuse(response, status, status === 403 ? 'This cannot be read.' : 'There is no such file here.');
+      refuse(response, status, status === 403 ? 'This cannot be read.' : 'There is no such file here.');
     });
   }
 
@@ -43,15 +45,13 @@ export class FolderHandler implements HttpHandler {
       return refuse(response, 405, 'This share is read only.');
     }
     const path = decodePath(request.url ?? '/');
-    if (path === undefined || path.split('/').some((part) => part.startsWith('.'))) {
-      return refuse(response, 404, 'There is no such file here.');
-    }
     const root = await realpath(this.#root);
-    const target = await realpath(join(root, path));
-    if (target !== root && !target.startsWith(root.endsWith(sep) ? root : root + sep)) {
-      return refuse(response, 404, 'There is no such file here.');
-    }
-    if ((await stat(target)).isDirectory()) return await list(request, response, target, path);
+    const target = path === undefined || isHidden(path) ? undefined : await resolveInside(root, join(root, path));
+    if (path === undefined || target === undefined) return refuse(response, 404, 'There is no such file here.');
+    const found = await stat(target);
+    if (found.isDirectory()) return await list(request, response, root, target, path);
+    // Opening a pipe or a device would wait for its other end, and a thread with it.
+    if (!found.isFile() || path.endsWith('/')) return refuse(response, 404, 'There is no such file here.');
     response.setHeader('content-security-policy', 'sandbox');
     response.setHeader('x-content-type-options', 'nosniff');
     send(request, encodeURI(target.slice(root.length)).replace(/[?#]/g, encodeURIComponent), { root, index: false, dotfiles: 'ignore' })
@@ -60,15 +60,28 @@ export class FolderHandler implements HttpHandler {
   }
 }
 
-async function list(request: IncomingMessage, response: ServerResponse, folder: string, path: string): Promise<void> {
+/** Where `path` really is, if that is in the folder `root` and not hidden there. */
+async function resolveInside(root: string, path: string): Promise<string | undefined> {
+  const target = await realpath(path);
+  if (target === root) return target;
+  const prefix = root.endsWith(sep) ? root : root + sep;
+  return target.startsWith(prefix) && !isHidden(target.slice(prefix.length)) ? target : undefined;
+}
+
+function isHidden(path: string): boolean {
+  return path.split(/[/\\]/).some((part) => part.startsWith('.'));
+}
+
+async function list(request: IncomingMessage, response: ServerResponse, root: string, folder: string, path: string): Promise<void> {
   if (!path.endsWith('/')) {
-    response.writeHead(301, { location: `${encodeURI(path)}/` });
+    // Relative, so that "//name" cannot become another host.
+    response.writeHead(301, { location: `./${encodeURIComponent(basename(path))}/`, 'content-length': 0 });
     response.end();
     return;
   }
-  const entries = await readEntries(folder);
+  const { entries, more } = await readEntries(root, folder);
   const asJson = request.headers.accept?.includes('application/json') ?? false;
-  const body = asJson ? `${JSON.stringify({ path, entries }, null, 2)}\n` : page(path, entries);
+  const body = asJson ? `${JSON.stringify({ path, entries, more }, null, 2)}\n` : page(path, entries, more);
   response.writeHead(200, {
     'content-type': asJson ? 'application/json; charset=utf-8' : 'text/html; charset=utf-8',
     'content-security-policy': "default-src 'none'; style-src 'unsafe-inline'",
@@ -77,21 +90,27 @@ async function list(request: IncomingMessage, response: ServerResponse, folder: 
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-async function readEntries(folder: string): Promise<Entry[]> {
-  const names = (await readdir(folder)).filter((name) => !name.startsWith('.')).slice(0, MAX_LISTED);
-  const entries = await Promise.all(
-    names.map(async (name): Promise<Entry | undefined> => {
-      const found = await stat(join(folder, name)).catch(() => undefined); // gone, or a link to nowhere
-      if (!found?.isFile() && !found?.isDirectory()) return undefined;
-      const modified = found.mtime.toISOString();
-      return found.isFile() ? { name, kind: 'file', bytes: found.size, modified } : { name, kind: 'folder', modified };
-    }),
-  );
-  const order = (entry: Entry) => `${entry.kind === 'folder' ? 0 : 1}${entry.name}`;
-  return entries.flatMap((entry) => entry ?? []).sort((a, b) => order(a).localeCompare(order(b)));
+/** The first {@link MAX_LISTED} by name, and how many are left out. */
+async function readEntries(root: string, folder: string): Promise<{ entries: Entry[]; more: number }> {
+  const present = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !name.startsWith('.'));
+  present.sort((a, b) => collator.compare(a.name, b.name));
+  const listed = present.slice(0, MAX_LISTED);
+  const entries = await Promise.all(listed.map((entry) => describe(root, join(folder, entry.name), entry).catch(() => undefined)));
+  const shown = entries.filter((entry) => entry !== undefined);
+  const folders = shown.filter(({ kind }) => kind === 'folder');
+  return { entries: [...folders, ...shown.filter(({ kind }) => kind === 'file')], more: present.length - listed.length };
 }
 
-function page(path: string, entries: readonly Entry[]): string {
+/** Nothing for what cannot be fetched either: pipes, devices, links that lead out. */
+async function describe(root: string, path: string, entry: Dirent): Promise<Entry | undefined> {
+  if (entry.isSymbolicLink() && (await resolveInside(root, path)) === undefined) return undefined;
+  const found = await stat(path);
+  const modified = found.mtime.toISOString();
+  if (found.isFile()) return { name: entry.name, kind: 'file', bytes: found.size, modified };
+  return found.isDirectory() ? { name: entry.name, kind: 'folder', modified } : undefined;
+}
+
+function page(path: string, entries: readonly Entry[], more: number): string {
   const rows = entries.map(({ name, kind, bytes, modified }) => {
     const href = `./${encodeURIComponent(name)}${kind === 'folder' ? '/' : ''}`;
     const label = `${escapeHtml(name)}${kind === 'folder' ? '/' : ''}`;
@@ -101,7 +120,7 @@ function page(path: string, entries: readonly Entry[]): string {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${escapeHtml(path)}</title>
 <style>body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
 table{border-collapse:collapse;width:100%}td{padding:.25rem .75rem .25rem 0;border-bottom:1px solid #8884}.n{text-align:right}a{text-decoration:none}</style>
-<h1>${escapeHtml(path)}</h1><table>${up}${rows.join('\n')}</table></html>
+<h1>${escapeHtml(path)}</h1><table>${up}${rows.join('\n')}</table>${more > 0 ? `<p>and ${more} more` : ''}</html>
 `;
 }
 

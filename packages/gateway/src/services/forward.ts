@@ -51,7 +51,7 @@ export class Forward implements AsyncDisposable {
     });
   }
 
-  /** @throws ClawError `FORWARD_PORT_TAKEN`; RangeError for an address that is not loopback. */
+  /** @throws ClawError `FORWARD_PORT_TAKEN`; `SERVICE_INVALID` for an address that is not loopback. */
   static async open(options: ForwardOptions): Promise<Forward> {
     const host = options.host ?? '127.0.0.1';
     if (!/^(?:127\.\d+\.\d+\.\d+|::1|localhost)$/.test(host)) {

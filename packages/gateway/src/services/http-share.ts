@@ -7,6 +7,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { errorText } from '@claw/base';
 import type { LinkStream } from '@claw/link';
 import type { Share, ShareContext } from './share.ts';
 
@@ -24,14 +25,15 @@ export class HttpShare implements Share {
 
   constructor(handler: HttpHandler) {
     this.#handler = handler;
-    this.#server = createServer((request, response) => handler.request(request, response, this.#peerOf(request)));
+    // What else may be offered, such as h2c, is left alone, as RFC 9110 §7.8 allows.
+    const shouldUpgradeCallback = ({ headers }: IncomingMessage) =>
+      handler.upgrade !== undefined && headers.upgrade?.toLowerCase() === 'websocket';
+    this.#server = createServer({ shouldUpgradeCallback }, (request, response) => this.#handle(request, response));
     this.#server.requestTimeout = 0; // uploads may take their time; the peer is known and counted
-    this.#server.on('upgrade', (request, socket, head) => {
-      if (handler.upgrade) handler.upgrade(request, socket, head, this.#peerOf(request));
-      else socket.destroy();
-    });
+    this.#server.on('upgrade', (request, socket, head) => handler.upgrade?.(request, socket, head, this.#peerOf(request)));
     this.#server.on('clientError', (_, socket) => {
-      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n');
+      if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
+      else socket.destroy();
     });
   }
 
@@ -52,13 +54,24 @@ export class HttpShare implements Share {
     return this.close();
   }
 
+  /** A request that a handler chokes on is answered, and ends nobody but itself. */
+  #handle(request: IncomingMessage, response: ServerResponse): void {
+    try {
+      this.#handler.request(request, response, this.#peerOf(request));
+    } catch (error) {
+      refuse(response, 400, `This request cannot be served: ${errorText(error)}`);
+    }
+  }
+
   #peerOf(request: IncomingMessage): string {
     return this.#streams.get(request.socket as unknown as Duplex) ?? '';
   }
 }
 
-/** Answers with a plain sentence. */
+/** Answers with a plain sentence; an answer that has begun is broken off instead. */
 export function refuse(response: ServerResponse, status: number, message: string): void {
+  if (response.headersSent) return void response.destroy();
+  for (const name of response.getHeaderNames()) if (name !== 'allow') response.removeHeader(name);
   response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
   response.end(`${message}\n`);
 }

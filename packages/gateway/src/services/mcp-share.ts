@@ -1,28 +1,22 @@
-/**
- * An MCP server of this machine: a process of its own for each stream, stdio
- * joined to the stream. The process ends with the stream, with everything that it
- * started (it leads a process group).
- */
+/** An MCP server of this machine: a process of its own for each stream, its stdio joined to the stream, and both end together. */
 
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import type { Readable, Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createInterface } from 'node:readline';
-import { type Clock, systemClock } from '@claw/base';
+import { finished, pipeline } from 'node:stream/promises';
+import { type Clock, sleep, systemClock } from '@claw/base';
 import type { LinkStream } from '@claw/link';
+import { McpProcess } from './mcp-process.ts';
 import type { Share, ShareContext } from './share.ts';
 
-type Server = ChildProcessByStdio<Writable, Readable, Readable>;
-
-/** Between closing a server's stdin, SIGTERM and SIGKILL (MCP, lifecycle: shutdown over stdio). */
-const GRACE_MS = 2_000;
-const MAX_LOGGED_LINE = 500;
+/** Servers of one share at once: a process costs more than a stream. */
+const MAX_SERVERS = 32;
+/** How long the peer gets to take the last answer before the stream is cut. */
+const LINGER_MS = 5_000;
 
 export class McpShare implements Share {
   readonly #command: readonly string[];
   readonly #clock: Clock;
-  readonly #servers = new Set<Server>();
+  readonly #servers = new Set<McpProcess>();
+  #starting = 0;
+  #closed = false;
 
   /** @param command program and arguments; no shell is involved */
   constructor(command: readonly string[], clock: Clock = systemClock) {
@@ -32,64 +26,43 @@ export class McpShare implements Share {
 
   async serve(accept: () => LinkStream, context: ShareContext): Promise<void> {
     const server = await this.#start(context);
-    const stream = accept();
-    const exited = once(server, 'exit');
-    await Promise.allSettled([
-      pipeline(stream, server.stdin),
-      pipeline(server.stdout, stream),
-    ]);
-    stream.destroy();
-    this.#end(server);
-    await exited;
+    try {
+      const stream = accept();
+      const peerDone = finished(stream, { writable: false }).catch(() => {});
+      void peerDone.then(() => server.end());
+      // No pipeline: when the server dies, what it said last must still reach the peer.
+      stream.pipe(server.stdin);
+      server.stdin.once('close', () => stream.resume());
+      await pipeline(server.stdout, stream).catch(() => {});
+      await server.end();
+      await Promise.race([peerDone, sleep(this.#clock, LINGER_MS)]);
+      stream.destroy();
+    } finally {
+      await server.end();
+      this.#servers.delete(server);
+    }
   }
 
   async close(): Promise<void> {
-    for (const server of this.#servers) this.#end(server);
+    this.#closed = true;
+    await Promise.all([...this.#servers].map((server) => server.end({ now: true })));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #start({ name, peer, logger }: ShareContext): Promise<Server> {
-    const [program = '', ...args] = this.#command;
-    const server = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], detached: process.platform !== 'win32' });
-    this.#servers.add(server);
-    server.once('exit', () => this.#servers.delete(server));
-    server.stdin.on('error', () => {}); // it may stop reading before it exits
-    createInterface({ input: server.stderr }).on('line', (line) =>
-      logger.info('share.mcp-stderr', { share: name, peer, line: line.slice(0, MAX_LOGGED_LINE) }),
-    );
+  async #start({ name, peer, logger }: ShareContext): Promise<McpProcess> {
+    if (this.#servers.size + this.#starting >= MAX_SERVERS) throw new Error(`${MAX_SERVERS} servers are running already`);
+    this.#starting += 1;
     try {
-      await once(server, 'spawn');
-    } catch (error) {
-      this.#servers.delete(server);
-      throw error;
+      const onStderr = (line: string) => logger.info('share.mcp-stderr', { share: name, peer, line });
+      const server = await McpProcess.start({ command: this.#command, clock: this.#clock, onStderr });
+      this.#servers.add(server);
+      if (this.#closed) void server.end({ now: true });
+      return server;
+    } finally {
+      this.#starting -= 1;
     }
-    return server;
-  }
-
-  /** Asks the server to end, then makes it. */
-  #end(server: Server): void {
-    server.stdin.destroy();
-    const steps: NodeJS.Signals[] = ['SIGTERM', 'SIGKILL'];
-    const next = () => {
-      if (server.exitCode !== null || server.signalCode !== null) return;
-      const signal = steps.shift();
-      if (!signal) return;
-      killGroup(server, signal);
-      const timer = this.#clock.setTimer(GRACE_MS, next);
-      server.once('exit', () => timer.cancel());
-    };
-    next();
-  }
-}
-
-function killGroup(server: Server, signal: NodeJS.Signals): void {
-  try {
-    if (server.pid !== undefined && process.platform !== 'win32') process.kill(-server.pid, signal);
-    else server.kill(signal);
-  } catch {
-    // it is gone already
   }
 }

@@ -3,9 +3,9 @@
  * the grant is checked for each, against the settings of that moment.
  */
 
-import { type ClawError, type Clock, errorText, isClawError, type Logger } from '@claw/base';
+import { ClawError, type Clock, errorText, isClawError, type Logger } from '@claw/base';
 import type { PeerRecord } from '@claw/identity';
-import type { IncomingChannel, LinkStream } from '@claw/link';
+import type { IncomingChannel, LinkErrorCode, LinkStream } from '@claw/link';
 import type { Service } from '../settings/index.ts';
 import { FolderHandler } from './files-share.ts';
 import { HttpShare } from './http-share.ts';
@@ -16,7 +16,7 @@ import type { Share } from './share.ts';
 import { TcpShare } from './tcp-share.ts';
 
 interface Lent {
-  readonly service: Service;
+  service: Service;
   readonly share: Share;
   /** Streams being served. */
   readonly open: Map<LinkStream, PeerRecord>;
@@ -34,6 +34,8 @@ export class Shares implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #clock: Clock;
   #lent = new Map<string, Lent>();
+  /** Shares that are lent no longer and still end their processes. */
+  readonly #closing = new Set<Promise<void>>();
 
   constructor(logger: Logger, clock: Clock) {
     this.#logger = logger;
@@ -41,20 +43,24 @@ export class Shares implements AsyncDisposable {
   }
 
   /** Takes over new settings: what is unchanged goes on, what lost its grant or its target is cut. */
-  async apply(services: Readonly<Record<string, Service>>): Promise<void> {
+  apply(services: Readonly<Record<string, Service>>): void {
     const before = this.#lent;
     this.#lent = new Map();
     for (const [name, service] of Object.entries(services)) {
       const old = before.get(name);
       if (old && sameTarget(old.service, service)) {
         before.delete(name);
-        this.#lent.set(name, { ...old, service });
-        for (const [stream, peer] of old.open) if (!isGranted(service, peer)) stream.destroy(notGranted());
+        old.service = service;
+        this.#lent.set(name, old);
+        for (const [stream, peer] of old.open) if (!isGranted(service, peer)) stream.destroy(takenBack(name));
       } else {
         this.#lent.set(name, { service, share: openShare(service, this.#clock), open: new Map(), served: 0 });
       }
     }
-    await Promise.all([...before.values()].map(({ share }) => share.close()));
+    for (const [name, { share, open }] of before) {
+      for (const stream of open.keys()) stream.destroy(takenBack(name));
+      this.#closeShare(name, share);
+    }
   }
 
   status(): ShareStatus[] {
@@ -72,8 +78,10 @@ export class Shares implements AsyncDisposable {
     return true;
   }
 
+  /** Cuts every stream; resolves when what served them has ended. */
   async close(): Promise<void> {
-    await this.apply({});
+    this.apply({});
+    await Promise.all(this.#closing);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -89,6 +97,8 @@ export class Shares implements AsyncDisposable {
     }
     let accepted: LinkStream | undefined;
     const accept = () => {
+      // The settings may have changed while the target was being reached.
+      if (this.#lent.get(name) !== lent || !isGranted(lent.service, peer)) throw takenBack(name);
       accepted = channel.acceptStream();
       accepted.on('error', () => {}); // its pipelines hear of it too
       lent.open.set(accepted, peer);
@@ -100,10 +110,19 @@ export class Shares implements AsyncDisposable {
     } catch (error) {
       this.#logger.warn('share.failed', { share: name, peer: peer.name, detail: errorText(error) });
       if (accepted) accepted.destroy(asError(error));
+      else if (isClawError<LinkErrorCode>(error, 'STREAM_NOT_GRANTED')) channel.refuse('STREAM_NOT_GRANTED', error.message);
       else channel.refuse('STREAM_TARGET_FAILED', `the shared service does not answer: ${errorText(error)}`);
     } finally {
       if (accepted) lent.open.delete(accepted);
     }
+  }
+
+  #closeShare(name: string, share: Share): void {
+    const closing = share.close().catch((error: unknown) => {
+      this.#logger.error('share.not-closed', { share: name, detail: errorText(error) });
+    });
+    this.#closing.add(closing);
+    void closing.finally(() => this.#closing.delete(closing));
   }
 
   #catalogFor(peer: PeerRecord): Catalog {
@@ -133,8 +152,8 @@ function sameTarget({ to: _, ...left }: Service, { to: __, ...right }: Service):
   return JSON.stringify(left) === JSON.stringify(right);
 }
 
-function notGranted(): Error {
-  return new Error('the grant for this share was taken back');
+function takenBack(name: string) {
+  return new ClawError<LinkErrorCode>('STREAM_NOT_GRANTED', `"${name}" is shared with this node no longer`);
 }
 
 function asError(error: unknown): Error | ClawError {

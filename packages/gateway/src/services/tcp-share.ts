@@ -26,6 +26,7 @@ export class TcpShare implements Share {
       await relay(accept(), socket);
     } finally {
       this.#sockets.delete(socket);
+      socket.destroy();
     }
   }
 

@@ -9,7 +9,7 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { link, open, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { ClawError, type Clock, errorCode, errorText, type Logger, makePrivateDirectory } from '@claw/base';
+import { ClawError, type Clock, errorCode, errorText, type Logger, makePrivateDirectory, withDeadline } from '@claw/base';
 import type { PeerRecord } from '@claw/identity';
 import type { IncomingChannel, LinkStream } from '@claw/link';
 import { nodeError } from '../errors.ts';
@@ -27,17 +27,39 @@ export interface InboxOptions {
 }
 
 /** Transfers of one peer at once. */
-const MAX_TRANSFERS = 4;
+const MAX_TRANSFERS = 16;
 /** A part that nobody continued for this long is dropped. */
 const PART_LIFETIME_MS = 7 * 24 * 3_600_000;
+const MAX_NAME_BYTES = 240;
+/** What some file system refuses, and what makes a name look like another: control and direction characters. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
+const UNSAFE = /[/\\<>:"|?*\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffd]/g;
+/** Names of devices on Windows, with any extension. */
+const DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i;
 /** Left free on the disk, whatever the settings say. */
 const RESERVED_BYTES = 64 * 1024 * 1024;
+
+/** How long an offer waits for an earlier transfer of the same bytes, whose link may just have broken. */
+const EARLIER_WAIT_MS = 10_000;
+
+interface Writing {
+  /** When it is whole. */
+  readonly bytes: number;
+  /** Resolves when nobody writes it any more. */
+  readonly done: Promise<void>;
+}
+
+interface Part {
+  readonly path: string;
+  /** Bytes of it that are here already. */
+  readonly offset: number;
+}
 
 export class Inbox {
   readonly #options: InboxOptions;
   readonly #active = new Map<string, number>();
-  /** Parts being written: the same bytes sent twice at once would spoil each other. */
-  readonly #writing = new Set<string>();
+  /** Parts being written, by path: the same bytes sent twice at once would spoil each other. */
+  readonly #writing = new Map<string, Writing>();
 
   constructor(options: InboxOptions) {
     this.#options = options;
@@ -50,59 +72,74 @@ export class Inbox {
     if (!peer.grants.includes('send')) return channel.refuse('STREAM_NOT_GRANTED', 'this node takes no files from you');
     if (active >= MAX_TRANSFERS) return channel.refuse('STREAM_REFUSED', `${MAX_TRANSFERS} transfers are running already`);
     this.#active.set(peer.id, active + 1);
-    let stream: LinkStream | undefined;
     try {
       const offer = decodeOffer(channel.meta);
-      const name = safeName(offer.name);
-      const part = await this.#preparePart(offer, peer);
-      try {
-        stream = channel.acceptStream(encodeAccept(part.offset));
-        stream.on('error', () => {}); // the pipeline below reports it
-        const result = await this.#store(stream, offer, part, name, peer);
-        stream.end(encodeResult(result));
-      } finally {
-        this.#writing.delete(part.path);
-      }
+      await this.#withPart(offer, peer, (part) => this.#accept(channel, offer, part, peer));
     } catch (error) {
       logger.warn('inbox.refused', { peer: peer.name, code: errorCode(error), detail: errorText(error) });
-      if (stream) stream.destroy();
-      else channel.refuse('STREAM_REFUSED', error instanceof ClawError ? error.message : 'the file cannot be stored');
+      channel.refuse('STREAM_REFUSED', error instanceof ClawError ? error.message : 'the file cannot be stored');
     } finally {
-      this.#active.set(peer.id, (this.#active.get(peer.id) ?? 1) - 1);
+      const left = (this.#active.get(peer.id) ?? 1) - 1;
+      if (left > 0) this.#active.set(peer.id, left);
+      else this.#active.delete(peer.id);
     }
   }
 
-  async #preparePart(offer: SendOffer, peer: PeerRecord): Promise<{ path: string; offset: number }> {
-    const { directory, maxBytes } = this.#options.settings();
+  /** From the accept on, what goes wrong ends the stream; the part stays for the next offer. */
+  async #accept(channel: IncomingChannel, offer: SendOffer, part: Part, peer: PeerRecord): Promise<void> {
+    const stream = channel.acceptStream(encodeAccept(part.offset));
+    try {
+      stream.end(encodeResult(await this.#store(stream, offer, part, peer)));
+    } catch (error) {
+      this.#options.logger.warn('inbox.broken-off', { peer: peer.name, code: errorCode(error), detail: errorText(error) });
+      stream.destroy(error instanceof ClawError ? error : new Error('the file could not be stored'));
+    }
+  }
+
+  /** Runs `work` as the only one on the part of these bytes, with room for the rest set aside. */
+  async #withPart(offer: SendOffer, peer: PeerRecord, work: (part: Part) => Promise<void>): Promise<void> {
+    const { directory } = this.#options.settings();
     const parts = join(directory, '.partial');
-    await makePrivateDirectory(parts);
-    await this.#dropOldParts(parts);
     const path = join(parts, `${peer.id.slice(0, 16)}-${Buffer.from(offer.sha256).toString('hex')}`);
-    if (this.#writing.has(path)) throw nodeError('SEND_FAILED', 'the same file is being sent already');
-    const held = await stat(path).then(
-      (found) => found.size,
-      () => 0,
-    );
-    const offset = held <= offer.size ? held : 0;
-    const missing = offer.size - offset;
-    const disk = await statfs(directory);
-    const free = disk.bavail * disk.bsize - RESERVED_BYTES;
-    const used = await folderBytes(directory);
-    if (missing > free) throw nodeError('SEND_NO_SPACE', `the disk has room for ${Math.max(0, free)} bytes, the file needs ${missing}`);
-    if (used + missing > maxBytes) {
-      throw nodeError('SEND_NO_SPACE', `the inbox holds ${used} of at most ${maxBytes} bytes, the file needs ${missing}`);
+    await this.#waitForEarlier(path);
+    const { promise: done, resolve } = Promise.withResolvers<void>();
+    this.#writing.set(path, { bytes: offer.size, done });
+    try {
+      await makePrivateDirectory(parts);
+      await this.#dropOldParts(parts);
+      const held = await fileBytes(path);
+      await this.#checkRoom(directory);
+      await work({ path, offset: held <= offer.size ? held : 0 });
+    } finally {
+      this.#writing.delete(path);
+      resolve();
     }
-    this.#writing.add(path);
-    return { path, offset };
   }
 
-  async #store(
-    stream: LinkStream,
-    offer: SendOffer,
-    part: { path: string; offset: number },
-    name: string,
-    peer: PeerRecord,
-  ): Promise<SendResult> {
+  /** @throws ClawError `SEND_FAILED`. */
+  async #waitForEarlier(path: string): Promise<void> {
+    const { clock } = this.#options;
+    const giveUpAt = clock.monotonicMs() + EARLIER_WAIT_MS;
+    for (let earlier = this.#writing.get(path); earlier; earlier = this.#writing.get(path)) {
+      const leftMs = giveUpAt - clock.monotonicMs();
+      await withDeadline(clock, earlier.done, leftMs, () => nodeError('SEND_FAILED', 'the same file is being sent already'));
+    }
+  }
+
+  /** Whether everything that was promised room fits. @throws ClawError `SEND_NO_SPACE`. */
+  async #checkRoom(directory: string): Promise<void> {
+    const { maxBytes } = this.#options.settings();
+    let missing = 0;
+    for (const [path, { bytes }] of this.#writing) missing += Math.max(0, bytes - (await fileBytes(path)));
+    const [disk, used] = await Promise.all([statfs(directory), folderBytes(directory)]);
+    const free = Math.max(0, disk.bavail * disk.bsize - RESERVED_BYTES);
+    if (missing > free) throw nodeError('SEND_NO_SPACE', `the disk has room for ${free} bytes, ${missing} are to come`);
+    if (used + missing > maxBytes) {
+      throw nodeError('SEND_NO_SPACE', `the inbox holds ${used} of at most ${maxBytes} bytes, ${missing} are to come`);
+    }
+  }
+
+  async #store(stream: LinkStream, offer: SendOffer, part: Part, peer: PeerRecord): Promise<SendResult> {
     const hash = createHash('sha256');
     if (part.offset > 0) await pipeline(createReadStream(part.path, { end: part.offset - 1 }), hash, { end: false });
     await pipeline(
@@ -118,9 +155,9 @@ export class Inbox {
     }
     const folder = join(this.#options.settings().directory, peer.name);
     await makePrivateDirectory(folder);
-    const path = await moveIn(part.path, folder, name);
+    const name = await moveIn(part.path, folder, safeName(offer.name));
     this.#options.logger.info('inbox.received', { peer: peer.name, name, bytes: offer.size });
-    return { code: 'OK', detail: path.slice(folder.length + 1) };
+    return { code: 'OK', detail: name };
   }
 
   async #dropOldParts(folder: string): Promise<void> {
@@ -147,40 +184,49 @@ async function* counted(chunks: AsyncIterable<Buffer>, hash: Hash, expected: num
   }
 }
 
-/**
- * A name that is safe as one path component on every system.
- * @throws ClawError `SEND_NAME_INVALID`.
- */
+/** The name nearest to `name` that is safe as one path component on every system: never hidden, at most 240 bytes. */
 export function safeName(name: string): string {
-  const bad = name === '.' || name === '..' || /[/\\\0-\x1f\x7f<>:"|?*]/.test(name) || Buffer.byteLength(name) > 240;
-  if (bad || name.startsWith('.') || /[. ]$/.test(name)) {
-    throw nodeError('SEND_NAME_INVALID', `a file cannot be stored under the name ${JSON.stringify(name.slice(0, 60))}`);
-  }
-  return name;
+  const cleaned = name
+    .toWellFormed()
+    .replace(UNSAFE, '_')
+    .replace(/^\.+/, (dots) => '_'.repeat(dots.length))
+    .replace(/[. ]+$/, '')
+    .replace(DEVICE, '_$&');
+  const extension = extname(cleaned).slice(0, 16);
+  let stem = cleaned.slice(0, cleaned.length - extname(cleaned).length);
+  while (Buffer.byteLength(stem + extension) > MAX_NAME_BYTES) stem = [...stem].slice(0, -1).join('');
+  return (stem + extension).toWellFormed().replace(/[. ]+$/, '') || '_';
 }
 
-/** Gives a whole part its name: the first that is free of `name`, `name (2)`, … Never overwrites. */
+/** Gives a whole part the first name that is free of `name`, `name (2)`, … and returns it. Never overwrites. */
 async function moveIn(part: string, folder: string, name: string): Promise<string> {
   const extension = extname(name);
   const stem = name.slice(0, name.length - extension.length);
   for (let number = 1; ; number += 1) {
-    const path = join(folder, number === 1 ? name : `${stem} (${number})${extension}`);
+    const free = number === 1 ? name : `${stem} (${number})${extension}`;
     try {
-      await link(part, path);
+      await link(part, join(folder, free));
       await rm(part);
       const handle = await open(folder, 'r');
       await handle.sync().finally(() => handle.close());
-      return path;
+      return free;
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
     }
   }
 }
 
+async function fileBytes(path: string): Promise<number> {
+  return await stat(path).then(
+    (found) => found.size,
+    () => 0,
+  );
+}
+
 async function folderBytes(folder: string): Promise<number> {
   let sum = 0;
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (entry.isFile()) sum += await stat(join(entry.parentPath, entry.name)).then((found) => found.size, () => 0);
+    if (entry.isFile()) sum += await fileBytes(join(entry.parentPath, entry.name));
   }
   return sum;
 }

@@ -64,12 +64,19 @@ const MAX_BROKEN_RUNS = 20;
 export async function sendFile(options: SendFileOptions): Promise<SentFile> {
   const file = await inspect(options);
   let restarted = false;
-  for (let broken = 0; ; ) {
+  let broken = 0;
+  let held = 0;
+  const onAccepted = (offset: number) => {
+    if (offset > held) broken = 0; // it gets on
+    held = offset;
+  };
+  for (;;) {
     try {
-      const { result, resumedAt } = await sendOnce(options, file);
+      const result = await sendOnce(options, file, onAccepted);
       if (result.code === 'OK') {
-        return { name: file.name, size: file.size, sha256: file.sha256.toString('hex'), storedAs: result.detail, resumedAt };
+        return { name: file.name, size: file.size, sha256: file.sha256.toString('hex'), storedAs: result.detail, resumedAt: held };
       }
+      await checkUnchanged(options.path, file);
       // A spoilt part was thrown away over there; one run from the start settles whether it is us.
       if (result.code !== 'SEND_HASH_MISMATCH' || restarted) throw nodeError(result.code, result.detail);
       restarted = true;
@@ -82,7 +89,7 @@ export async function sendFile(options: SendFileOptions): Promise<SentFile> {
   }
 }
 
-async function sendOnce(options: SendFileOptions, file: FileFacts): Promise<{ result: SendResult; resumedAt: number }> {
+async function sendOnce(options: SendFileOptions, file: FileFacts, onAccepted: (offset: number) => void): Promise<SendResult> {
   const { keeper, peer, path, signal, onProgress } = options;
   const link = await keeper.linkTo(peer.id, { signal, timeoutMs: LINK_WAIT_MS });
   const stream = link.openStream(SEND_SERVICE, encodeOffer({ name: file.name, size: file.size, sha256: file.sha256 }));
@@ -92,6 +99,7 @@ async function sendOnce(options: SendFileOptions, file: FileFacts): Promise<{ re
   answer.catch(() => {}); // the accept or the pipeline reports the same
   try {
     const resumedAt = decodeAccept(await stream.accepted);
+    onAccepted(resumedAt);
     let done = resumedAt;
     const progress = () => onProgress({ phase: 'sending', name: file.name, done, size: file.size, resumedAt });
     progress();
@@ -101,12 +109,13 @@ async function sendOnce(options: SendFileOptions, file: FileFacts): Promise<{ re
         done += chunk.length;
         progress();
       });
-      await pipeline(bytes, stream);
+      await pipeline(bytes, stream).catch((error: unknown) => {
+        throw error instanceof Error && 'syscall' in error ? unreadable(path, error) : error;
+      });
     } else {
       stream.end();
     }
-    await checkUnchanged(path, file);
-    return { result: decodeResult(await answer), resumedAt };
+    return decodeResult(await answer);
   } finally {
     signal.removeEventListener('abort', onAbort);
     stream.destroy();
@@ -133,12 +142,18 @@ async function inspect({ path, onProgress, signal }: SendFileOptions): Promise<F
     return { name, size: done, modifiedMs: found.mtimeMs, sha256: hash.digest() };
   } catch (cause) {
     if (cause instanceof ClawError || signal.aborted) throw cause;
-    throw nodeError('SEND_FILE_UNREADABLE', `${path} cannot be read: ${errorText(cause)}`, { cause });
+    throw unreadable(path, cause);
   }
 }
 
+function unreadable(path: string, cause: unknown) {
+  return nodeError('SEND_FILE_UNREADABLE', `${path} cannot be read: ${errorText(cause)}`, { cause });
+}
+
 async function checkUnchanged(path: string, file: FileFacts): Promise<void> {
-  const now = await stat(path);
+  const now = await stat(path).catch((cause: unknown) => {
+    throw unreadable(path, cause);
+  });
   if (now.size !== file.size || now.mtimeMs !== file.modifiedMs) {
     throw nodeError('SEND_FILE_CHANGED', `${path} changed while it was sent`, { hint: 'Send it again when nothing writes to it.' });
   }

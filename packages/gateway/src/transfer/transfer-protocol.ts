@@ -4,7 +4,7 @@
  *   open metadata    CBOR {name, size, sha256}: the offer
  *   accept metadata  CBOR {offset}: how much the receiver holds already
  *   stream           the bytes from offset on, then end
- *   stream back      CBOR {code, path}: what became of it, then end
+ *   stream back      CBOR {code, detail}: what became of it, then end
  *
  * A broken stream leaves the receiver's part in place; the next offer of the same
  * bytes goes on from there.
