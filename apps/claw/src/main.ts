@@ -49,8 +49,9 @@ const addVerb: AddVerb = (command, action) => {
       try {
         await action(context, ...(args.slice(0, -1) as never));
       } catch (error) {
-        if (interrupt.signal.aborted) process.exitCode = EXIT.interrupted;
-        else context.out.fail(error);
+        if (!interrupt.signal.aborted) context.out.fail(error);
+        else if (context.out.json) context.out.fail(interrupt.signal.reason);
+        else process.exitCode = EXIT.interrupted;
       }
     });
   program.addCommand(command);
@@ -64,6 +65,7 @@ registerSend(addVerb);
 registerStatus(addVerb);
 registerRelay(addVerb);
 
+if (process.argv[2] === '--version' || process.argv[2] === '-V') process.argv[2] = 'version';
 try {
   if (process.argv.length <= 2) program.outputHelp();
   else await program.parseAsync();

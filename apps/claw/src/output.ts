@@ -35,14 +35,14 @@ export class Output {
     process.stderr.write(`${text}\n`);
   }
 
-  /** Reports a failure and sets the exit status. */
-  fail(error: unknown): void {
+  /** Reports a failure and sets the exit status; `done` is what came before it, for programs. */
+  fail(error: unknown, done: Readonly<Record<string, unknown>> = {}): void {
     const code = errorCode(error);
     const hint = error instanceof ClawError ? error.hint : undefined;
     process.exitCode = exitCodeOf(code);
     if (this.json) {
       const body = { code, message: errorText(error), ...(hint !== undefined && { hint }) };
-      process.stdout.write(`${JSON.stringify({ error: body }, null, 2)}\n`);
+      process.stdout.write(`${JSON.stringify({ error: body, ...done }, null, 2)}\n`);
       return;
     }
     process.stderr.write(`${this.paint('red', 'error')} ${errorText(error)} ${this.paint('dim', `[${code}]`)}\n`);

@@ -2,6 +2,8 @@
 
 import { closeSync, mkdirSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LogLevel } from '@claw/base';
+import { loadSettings } from '@claw/gateway';
 
 const MAX_BYTES = 5 * 1024 * 1024;
 const KEPT = 3;
@@ -9,6 +11,14 @@ const CHECK_EVERY_LINES = 256;
 
 export function logPath(home: string): string {
   return join(home, 'logs', 'claw.log');
+}
+
+/** As the settings say at the start; settings that cannot be read are the node's to report. */
+export async function logLevel(home: string): Promise<LogLevel> {
+  return await loadSettings(home).then(
+    ({ settings }) => settings.log.level,
+    () => 'info',
+  );
 }
 
 /** A descriptor that appends; for a process's stderr. */

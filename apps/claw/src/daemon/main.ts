@@ -6,12 +6,15 @@
 import { createWriteStream } from 'node:fs';
 import { createLogger, ClawError, errorCode, errorText } from '@claw/base';
 import type { KeyUnlock } from '@claw/identity';
-import { LogFile } from './log-file.ts';
+import { LogFile, logLevel } from './log-file.ts';
 import { runDaemon } from './run.ts';
+
+/** A part that does not end is left behind rather than waited for. */
+const STOP_DEADLINE_MS = 10_000;
 
 const home = process.argv[2] ?? '';
 const log = new LogFile(home);
-const logger = createLogger({ write: (line) => log.write(line) });
+const logger = createLogger({ write: (line) => log.write(line), level: await logLevel(home) });
 const report = createWriteStream('', { fd: 3 });
 report.on('error', () => {}); // whoever started us may be gone
 process.on('SIGHUP', () => {}); // the terminal that started us may close
@@ -25,6 +28,11 @@ try {
   const daemon = await runDaemon({ home, unlock: await readUnlock(), logger });
   tell({ ready: { pid: process.pid, port: daemon.port, nodeId: daemon.nodeId } });
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => daemon.stop());
+  await daemon.stopping;
+  setTimeout(() => {
+    logger.error('node.stop-too-slow', { afterMs: STOP_DEADLINE_MS });
+    process.exit(1);
+  }, STOP_DEADLINE_MS);
   await daemon.stopped;
   process.exit(0);
 } catch (error) {

@@ -14,6 +14,8 @@ export interface RunOptions {
 export interface RunningDaemon {
   readonly port: number;
   readonly nodeId: string;
+  /** Resolves when somebody asked it to stop, or it cannot go on. */
+  readonly stopping: Promise<void>;
   /** Resolves when everything has ended. */
   readonly stopped: Promise<void>;
   stop(): void;
@@ -43,7 +45,7 @@ export async function runDaemon({ home, unlock, logger }: RunOptions): Promise<R
       await node.close();
       logger.info('node.stopped');
     });
-    return { port: api.port, nodeId: node.keyHolder.nodeId, stopped, stop: () => stopping.resolve() };
+    return { port: api.port, nodeId: node.keyHolder.nodeId, stopping: stopping.promise, stopped, stop: () => stopping.resolve() };
   } catch (error) {
     await node.close();
     throw error;

@@ -42,6 +42,7 @@ export async function startDaemon(options: StartOptions): Promise<StartedDaemon>
   const startedMs = performance.now();
   const child = spawn(process.execPath, [...NODE_FLAGS, entry, options.home], {
     detached: true,
+    cwd: options.home, // the caller's folder must not stay in use
     stdio: ['pipe', 'ignore', log, 'pipe'],
     // Compiled code is kept beside the packages: without it each start reads TypeScript anew (20 MB, 200 ms).
     env: { NODE_COMPILE_CACHE: join(INSTALLATION_ROOT, 'node_modules/.cache/claw'), ...process.env },

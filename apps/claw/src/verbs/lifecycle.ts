@@ -2,15 +2,19 @@
 
 import { createReadStream, existsSync, watch } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { createLogger } from '@claw/base';
+import { ClawError, createLogger, isClawError } from '@claw/base';
+import type { StatusView } from '@claw/gateway';
 import { type KeyUnlock, measureRuntime } from '@claw/identity';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Context } from '../context.ts';
-import { logPath } from '../daemon/log-file.ts';
+import { logLevel, logPath } from '../daemon/log-file.ts';
 import { startDaemon } from '../daemon/start.ts';
 import type { AddVerb } from '../main.ts';
+import { NodeClient } from '../node-client.ts';
 import { askPassphrase, readPassphraseFile } from '../passphrase.ts';
-import { isClawError } from '@claw/base';
+
+/** Longer than the daemon gives itself. */
+const STOP_DEADLINE_MS = 15_000;
 
 export function registerLifecycle(addVerb: AddVerb): void {
   addVerb(
@@ -35,16 +39,19 @@ export function registerLifecycle(addVerb: AddVerb): void {
 
 async function up(context: Context, options: { foreground?: boolean; protect?: 'passphrase' | 'keyring' }): Promise<void> {
   const { out, home } = context;
-  const running = await context.running();
-  if (running && !options.foreground) {
-    const status = await running.request<{ nodeId: string; pid: number }>('GET', '/v1/status');
-    return out.result({ state: 'running', nodeId: status.nodeId, pid: status.pid, home }, `The node runs already (process ${status.pid}).`);
-  }
+  const running = options.foreground ? undefined : await context.running();
+  if (running) return await showRunning(context, running);
   const unlock = await chooseUnlock(context, options.protect);
   if (options.foreground) return await runInForeground(context, unlock);
-  const started = await startAsking(context, unlock);
+  const started = await startAsking(context, unlock).catch((error: unknown) => context.daemonOfAnother(error));
+  if (started instanceof NodeClient) return await showRunning(context, started);
   const document = { state: 'started', nodeId: started.nodeId, pid: started.pid, port: started.port, home, readyMs: Math.round(started.readyMs) };
   out.result(document, `The node is up: ${started.nodeId}\nprocess ${started.pid}, ready in ${Math.round(started.readyMs)} ms, home ${home}`);
+}
+
+async function showRunning({ out, home }: Context, daemon: NodeClient): Promise<void> {
+  const { nodeId, pid } = await daemon.request<StatusView>('GET', '/v1/status');
+  out.result({ state: 'running', nodeId, pid, home }, `The node runs already (process ${pid}).`);
 }
 
 async function chooseUnlock({ signal }: Context, protect: 'passphrase' | 'keyring' | undefined): Promise<KeyUnlock> {
@@ -72,7 +79,7 @@ async function startAsking({ home, signal }: Context, unlock: KeyUnlock) {
 
 async function runInForeground({ home, signal, out }: Context, unlock: KeyUnlock): Promise<void> {
   const { runDaemon } = await import('../daemon/run.ts');
-  const logger = createLogger({ write: (line) => void process.stderr.write(`${line}\n`) });
+  const logger = createLogger({ write: (line) => void process.stderr.write(`${line}\n`), level: await logLevel(home) });
   const daemon = await runDaemon({ home, unlock, logger });
   signal.addEventListener('abort', () => daemon.stop(), { once: true });
   out.result({ state: 'started', nodeId: daemon.nodeId, pid: process.pid, port: daemon.port, home }, `The node is up: ${daemon.nodeId}`);
@@ -82,17 +89,23 @@ async function runInForeground({ home, signal, out }: Context, unlock: KeyUnlock
 
 async function down(context: Context): Promise<void> {
   const running = await context.running();
-  if (!running) return context.out.result({ state: 'not running' }, 'The node does not run.');
+  if (!running) return context.out.result({ state: 'stopped', pid: null }, 'The node does not run.');
   const { pid } = await running.request<{ pid: number }>('POST', '/v1/shutdown');
-  const deadline = performance.now() + 10_000;
-  while (isAlive(pid) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+  const deadline = performance.now() + STOP_DEADLINE_MS;
+  while (isAlive(pid)) {
+    if (performance.now() > deadline) {
+      throw new ClawError('NODE_NOT_STOPPED', `the node (process ${pid}) did not end within ${STOP_DEADLINE_MS / 1000} s`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
   context.out.result({ state: 'stopped', pid }, `The node has stopped (process ${pid}).`);
 }
 
 async function logs({ home, out, signal }: Context, options: { lines: number; follow?: boolean }): Promise<void> {
   const path = logPath(home);
   if (!existsSync(path)) return out.result([], `There is no log yet: ${path}`);
-  const lines = (await readFile(path, 'utf8')).trimEnd().split('\n').slice(-options.lines);
+  const all = (await readFile(path, 'utf8')).split('\n').filter((line) => line !== '');
+  const lines = all.slice(Math.max(0, all.length - options.lines));
   if (out.json) return out.result(lines.map(parseLine), '');
   for (const line of lines) out.line(readableLine(line));
   if (options.follow) await follow(path, signal, (line) => out.line(readableLine(line)));

@@ -1,7 +1,7 @@
 /** pair, unpair. */
 
 import { createInterface } from 'node:readline';
-import { ClawError } from '@claw/base';
+import { ClawError, errorText } from '@claw/base';
 import type { NodeClient } from '../node-client.ts';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
@@ -42,45 +42,55 @@ async function pair(context: Context, invite: string | undefined, options: PairO
   if ((invite === undefined) === (options.new !== true)) {
     throw new ClawError('USAGE', 'give either --new or an invite', { hint: 'claw pair --new   or   claw pair CLAW:…' });
   }
+  if (options.byHand && (context.out.json || invite === '-' || options.wait === false)) {
+    throw new ClawError('USAGE', '--by-hand needs somebody to carry texts: it goes neither with --json, nor with --no-wait, nor with the invite on stdin');
+  }
+  const text = invite === '-' ? await readStdin() : invite;
   const daemon = await context.daemon();
   const hand = options.byHand ? await startHand(context, daemon) : undefined;
   try {
-    if (invite === undefined) await makeInvite(context, daemon, options);
-    else await join(context, daemon, invite === '-' ? await readStdin() : invite, options);
-    if (hand && !context.out.json) await waitForLinkByHand(context, daemon);
+    const peer = text === undefined ? await makeInvite(context, daemon, options) : await join(context, daemon, text, options);
+    if (hand && peer) await waitForLinkByHand(context, daemon, peer);
   } finally {
     hand?.stop();
   }
 }
 
-async function makeInvite(context: Context, daemon: NodeClient, options: PairOptions): Promise<void> {
+/** The peer that used the invite, if one was waited for and came. */
+async function makeInvite(context: Context, daemon: NodeClient, options: PairOptions): Promise<PeerView | undefined> {
   const { out, signal } = context;
   const before = new Set((await daemon.request<PeerView[]>('GET', '/v1/peers')).map((peer) => `${peer.nodeId} ${peer.pairedAt}`));
   const body = { ...(options.name !== undefined && { name: options.name }), ...(options.relay !== undefined && { relay: options.relay }) };
   const made = await daemon.request<{ invite: string; expiresAt: string; reach: string[] }>('POST', '/v1/invites', body);
-  if (out.json) return out.result(made, '');
+  if (out.json) {
+    out.result(made, '');
+    return undefined;
+  }
   const { default: qrcode } = await import('qrcode');
   out.line(await qrcode.toString(made.invite, { type: 'utf8', errorCorrectionLevel: 'L', margin: 1 }));
   out.line(`On the other machine, within ten minutes:\n\n  claw pair ${made.invite}\n`);
   out.line(`It can be reached by: ${made.reach.join(', ') || 'nothing! Set a relay (--relay URL) or join a network.'}`);
-  if (options.wait === false) return;
+  if (options.wait === false) return undefined;
   out.note('Waiting for the other machine; Ctrl-C stops waiting, the invite stays good.');
   const expires = Date.parse(made.expiresAt);
   while (Date.now() < expires) {
     await pause(WAIT_POLL_MS, signal);
     const peers = await daemon.request<PeerView[]>('GET', '/v1/peers', undefined, { signal });
     const joined = peers.find((peer) => !before.has(`${peer.nodeId} ${peer.pairedAt}`));
-    if (joined) return out.line(pairedText(context, joined));
+    if (!joined) continue;
+    out.line(pairedText(context, joined));
+    return joined;
   }
-  out.line('The invite has expired unused.');
+  throw new ClawError('PAIR_TIMEOUT', 'nobody used the invite within ten minutes', { hint: 'Make another: claw pair --new' });
 }
 
-async function join(context: Context, daemon: NodeClient, invite: string, options: PairOptions): Promise<void> {
+async function join(context: Context, daemon: NodeClient, invite: string, options: PairOptions): Promise<PeerView> {
   const { out, signal } = context;
   out.note('Pairing …');
   const body = { invite, ...(options.name !== undefined && { name: options.name }), ...(options.byHand && { byHand: true }) };
   const peer = await daemon.request<PeerView>('POST', '/v1/pair', body, { signal, timeoutMs: PAIR_TIMEOUT_MS });
   out.result(peer, () => pairedText(context, peer));
+  return peer;
 }
 
 function pairedText({ out }: Context, peer: PeerView): string {
@@ -112,14 +122,14 @@ async function startHand({ out, signal }: Context, daemon: NodeClient): Promise<
     }
   })().catch((error: unknown) => {
     opened.reject(error);
-    if (!both.aborted) out.fail(error);
+    if (!both.aborted) out.note(`The way by hand ended: ${errorText(error)}`);
   });
   const session = await opened.promise;
   out.note('By hand: paste what the other machine shows here, one text after the other.');
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
     if (line.trim() === '') return;
-    daemon.request('POST', `/v1/hand/${session}`, { text: line }).catch((error: unknown) => out.note(`Not taken: ${String((error as Error).message)}`));
+    daemon.request('POST', `/v1/hand/${session}`, { text: line }).catch((error: unknown) => out.note(`Not taken: ${errorText(error)}`));
   });
   return {
     stop: () => {
@@ -129,11 +139,11 @@ async function startHand({ out, signal }: Context, daemon: NodeClient): Promise<
   };
 }
 
-async function waitForLinkByHand({ out, signal }: Context, daemon: NodeClient): Promise<void> {
+async function waitForLinkByHand({ out, signal }: Context, daemon: NodeClient, { nodeId }: PeerView): Promise<void> {
   out.note('Carry on until both are linked; Ctrl-C stops.');
   for (;;) {
     const peers = await daemon.request<PeerView[]>('GET', '/v1/peers', undefined, { signal });
-    const linked = peers.find((peer) => peer.state === 'linked');
+    const linked = peers.find((peer) => peer.nodeId === nodeId && peer.state === 'linked');
     if (linked) return out.line(`${out.paint('green', '✓')} Linked with ${linked.name}.`);
     await pause(WAIT_POLL_MS, signal);
   }

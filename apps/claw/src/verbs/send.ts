@@ -33,13 +33,16 @@ async function send(context: Context, peer: string, files: string[]): Promise<vo
         if ('sent' in event) sent.push(event.sent);
         else showProgress(bar, event.progress);
       }
+    } catch (error) {
+      return out.fail(error, { peer, failed: file, files: sent });
     } finally {
       bar.clear();
     }
     const done = sent.at(-1) as SentFile;
     const rate = (done.size - done.resumedAt) / Math.max(0.001, (performance.now() - started) / 1000);
     const resumed = done.resumedAt > 0 ? `, went on at ${readableBytes(done.resumedAt)}` : '';
-    out.line(`${out.paint('green', '✓')} ${done.name}  ${readableBytes(done.size)}  ${readableBytes(rate)}/s${resumed}`);
+    const stored = done.storedAs === done.name ? '' : `, stored as "${done.storedAs}"`;
+    out.line(`${out.paint('green', '✓')} ${done.name}  ${readableBytes(done.size)}  ${readableBytes(rate)}/s${resumed}${stored}`);
   }
   if (out.json) out.result({ peer, files: sent }, '');
 }

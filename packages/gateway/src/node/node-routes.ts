@@ -96,6 +96,7 @@ export function nodeRoutes(node: Node, onShutdown: () => void): Route[] {
         const peer = await node.pairing.join(body.invite, {
           signal,
           timeoutMs: body.byHand ? PAIR_BY_HAND_TIMEOUT_MS : PAIR_TIMEOUT_MS,
+          once: body.byHand ?? false,
           prepare: (invite) => invite.relays.forEach((url) => node.useRelay(url)),
           ...(body.name !== undefined && { name: body.name }),
         });

@@ -49,6 +49,8 @@ export interface JoinOptions {
   /** How long to wait for the other side. Default 60,000 ms. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;
+  /** The request is carried by people: say it once. Default false: it is repeated until answered. */
+  readonly once?: boolean;
   /** Called once the relays of the invite are known and before anything is sent. */
   readonly prepare?: (invite: Invite) => void;
 }
@@ -122,7 +124,7 @@ export class Pairing {
       // Sealed anew each time: the inviter's router drops a copy, and then a lost answer would never be said again.
       const ask = () => post(recipient, 'pair.request', request.bytes, Math.max(timeoutMs, REQUEST_LIFETIME_MS));
       await ask();
-      void this.#repeat(ask, random, waiting.signal);
+      if (!options.once) void this.#repeat(ask, random, waiting.signal);
       return await joining.done.promise;
     } finally {
       timer.cancel();
@@ -203,7 +205,7 @@ export class Pairing {
         state: 'paired',
       };
       await peers.put(peer);
-      await post(recipient, 'pair.accept', accept.bytes, REQUEST_LIFETIME_MS);
+      await post(recipient, 'pair.accept', accept.bytes, INVITE_LIFETIME_MS); // people may carry it
       onPaired(peer);
     } catch (error) {
       if (!isClawError<LinkErrorCode>(error) || !error.code.startsWith('PAIR_')) throw error;
