@@ -90,7 +90,7 @@ class Attacker {
   }
 
   seal(lane: number, plain: Uint8Array): Buffer {
-    return (this.#sealers[lane] as LaneSealer).seal(plain, [], 0);
+    return Buffer.from((this.#sealers[lane] as LaneSealer).seal(plain, [], 0));
   }
 
   open(channel: number, kind: 'stream' | 'message' = 'stream'): void {

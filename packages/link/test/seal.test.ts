@@ -14,7 +14,7 @@ const broken = expect.objectContaining({ code: 'LINK_SEAL_BROKEN' });
 
 function sealAll(payloads: readonly Uint8Array[], limits?: EpochLimits): Buffer[] {
   const sealer = new LaneSealer(secret, 1, limits);
-  return payloads.map((payload) => sealer.seal(payload, [], 0));
+  return payloads.map((payload) => Buffer.from(sealer.seal(payload, [], 0)));
 }
 
 const payloads = (count: number) => Array.from({ length: count }, (_, index) => Buffer.from(`payload ${index}`));

@@ -12,6 +12,9 @@ export const RECORD_HEADER_BYTES = 7;
 export const TAG_BYTES = 16;
 export const RECORD_OVERHEAD_BYTES = RECORD_HEADER_BYTES + TAG_BYTES;
 
+const SMALL_BYTES = 2048;
+/** A full frame, sealed. */
+const LARGE_BYTES = 64 * 1024;
 const TAG_OPTIONS = { authTagLength: TAG_BYTES };
 
 export interface EpochLimits {
@@ -24,6 +27,7 @@ export class LaneSealer {
   readonly #lane: number;
   readonly #limits: EpochLimits;
   readonly #nonce = Buffer.alloc(12);
+  #record = Buffer.alloc(0);
   #epoch = 1;
   #key: LaneKey;
   #sequence = 0;
@@ -42,24 +46,40 @@ export class LaneSealer {
     return this.#sequence;
   }
 
-  /** One record over `head` followed by `parts`, in a new buffer. */
+  /** One record over `head` followed by `parts`, in memory of the sealer's that the next call uses again. */
   seal(head: Uint8Array, parts: readonly Uint8Array[], partsLength: number): Buffer {
     const length = head.length + partsLength;
     if (this.#sequence - this.#epochStart >= this.#limits.records || this.#epochBytes + length > this.#limits.bytes) this.#nextEpoch();
-    const record = Buffer.allocUnsafe(RECORD_HEADER_BYTES + length + TAG_BYTES);
+    const record = this.#room(RECORD_HEADER_BYTES + length + TAG_BYTES);
     record[0] = this.#epoch;
     record.writeUIntBE(this.#sequence, 1, 6);
     writeNonce(this.#nonce, this.#key.iv, this.#sequence);
     const cipher = createCipheriv('aes-256-gcm', this.#key.key, this.#nonce, TAG_OPTIONS);
     cipher.setAAD(record.subarray(0, RECORD_HEADER_BYTES));
     let at = RECORD_HEADER_BYTES;
-    at += cipher.update(head).copy(record, at);
-    for (const part of parts) at += cipher.update(part).copy(record, at);
+    if (length <= SMALL_BYTES) {
+      // Each call of the cipher costs more than copying this much.
+      at += head.length;
+      record.set(head, RECORD_HEADER_BYTES);
+      for (const part of parts) {
+        record.set(part, at);
+        at += part.length;
+      }
+      record.set(cipher.update(record.subarray(RECORD_HEADER_BYTES, at)), RECORD_HEADER_BYTES);
+    } else {
+      at += cipher.update(head).copy(record, at);
+      for (const part of parts) at += cipher.update(part).copy(record, at);
+    }
     cipher.final();
-    cipher.getAuthTag().copy(record, at);
+    record.set(cipher.getAuthTag(), at);
     this.#sequence += 1;
     this.#epochBytes += length;
     return record;
+  }
+
+  #room(length: number): Buffer {
+    if (this.#record.length < length) this.#record = Buffer.allocUnsafeSlow(length <= SMALL_BYTES ? SMALL_BYTES : Math.max(length, LARGE_BYTES));
+    return this.#record.subarray(0, length);
   }
 
   #nextEpoch(): void {
