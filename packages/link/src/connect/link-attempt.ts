@@ -36,7 +36,7 @@ import { Link, type SetupPhases } from './link.ts';
 /** What every attempt of a node shares. */
 export interface LinkEnvironment {
   readonly keyHolder: KeyHolder;
-  readonly certificates: CertificatePool;
+  readonly certificates: Pick<CertificatePool, 'take'>;
   readonly engine: RtcEngine;
   /** In force for attempts that begin from now on. */
   readonly rtc: () => RtcConfiguration;
