@@ -15,7 +15,7 @@ const bytes = (maxBytes: number) =>
   );
 
 /** Longest message that a node may have signed, in bytes. */
-export const MAX_SIGNED_BYTES = 64 * 1024;
+const MAX_SIGNED_BYTES = 64 * 1024;
 
 export const openRequestSchema = v.strictObject({
   op: v.literal('open'),
