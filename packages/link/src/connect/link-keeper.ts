@@ -135,9 +135,10 @@ export class LinkKeeper implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<Link>();
     const timeoutMs = options.timeoutMs ?? ATTEMPT_DEADLINE_MS;
     const giveUp = () => {
-      const cause = kept.status().lastError;
+      const { state, lastError: cause } = kept.status();
+      const span = state === 'stopped' ? '' : ` within ${timeoutMs} ms`;
       reject(
-        linkError('LINK_NOT_CONNECTED', `no link to the peer within ${timeoutMs} ms${cause ? `: ${cause.message}` : ''}`, {
+        linkError('LINK_NOT_CONNECTED', `no link to the peer${span}${cause ? `: ${cause.message}` : ''}`, {
           cause,
           hint: 'Is it running? "claw status" shows which ways of signaling are up, "claw doctor" what to do.',
         }),

@@ -7,7 +7,7 @@
 import { Backoff, type ClawError, type Clock, type Random, type Timer } from '@claw/base';
 import type { NodeId } from '@claw/contracts';
 import type { Posted } from '@claw/signaling';
-import type { LinkErrorCode } from '../errors.ts';
+import { type LinkErrorCode, linkError } from '../errors.ts';
 import { ATTEMPT_ID_BYTES, type AttemptMessage } from './attempt-messages.ts';
 import type { Link } from './link.ts';
 import { LinkAttempt, type LinkEnvironment } from './link-attempt.ts';
@@ -91,6 +91,7 @@ export class PeerLink {
   stop(code: LinkErrorCode, reason: string): void {
     if (this.#stopped) return;
     this.#stopped = true;
+    this.#lastError = linkError(code, reason);
     this.#retry?.cancel();
     this.#attempt?.abandon(code, reason);
     this.#link?.close(code, reason);
@@ -126,7 +127,7 @@ export class PeerLink {
   }
 
   #onLink(attempt: LinkAttempt, link: Link): void {
-    if (this.#stopped) return link.close('LINK_CLOSED', 'the link is no longer wanted');
+    if (this.#stopped) return link.close(this.#lastError?.code as LinkErrorCode | undefined, this.#lastError?.message);
     if (this.#attempt === attempt) this.#attempt = undefined;
     const older = this.#link;
     this.#link = link;
