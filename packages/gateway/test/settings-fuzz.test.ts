@@ -10,7 +10,7 @@ const SEED_TEXT = `// a node
 {
   name: 'desk', relays: ["wss://relay.example"], lan: true,
   policy: { integrity: 'require', minVersion: '0.1.0' /* since */ },
-  services: { ssh: { kind: 'tcp', target: '[::1]:22', to: ['bob',], }, web: { kind: "http", target: "http://a/" } },
+  services: { ssh: { kind: 'tcp', target: '[::1]:22', to: ['${'a'.repeat(52)}',], }, web: { kind: "http", target: "http://a/" } },
   other: { x: [1, 0x1f, .5, -Infinity, NaN, 'it\\'s', "\\u0041\\x41\\
 "] },
 }

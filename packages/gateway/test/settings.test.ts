@@ -3,7 +3,8 @@ import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { compareVersions, isVersion, loadSettings, readSettings } from '../src/settings/index.ts';
+import { compareVersions, isVersion } from '@claw/base';
+import { loadSettings, readSettings } from '../src/settings/index.ts';
 import { nameFrom } from '../src/settings/load.ts';
 
 let home: string;
@@ -39,7 +40,7 @@ test('a full file comes back as written', async () => {
     policy: { integrity: 'require', minVersion: '0.1.0', maxVersion: '1.0.0-rc.1' },
     inbox: { directory: '/srv/inbox', maxBytes: 1e6 },
     services: {
-      ssh: { kind: 'tcp', target: '127.0.0.1:22', to: ['bob', '${NODE_ID}'] },
+      ssh: { kind: 'tcp', target: '127.0.0.1:22', to: ['${NODE_ID}'] },
       six: { kind: 'tcp', target: '[::1]:22' },
       web: { kind: 'http', target: 'http://localhost:3000/a' },
       tools: { kind: 'mcp', command: ['npx', '-y', 'x'] },
@@ -49,7 +50,7 @@ test('a full file comes back as written', async () => {
   }`);
   const { settings } = await loadSettings(home);
   expect(settings.services).toEqual({
-    ssh: { kind: 'tcp', target: '127.0.0.1:22', to: ['bob', NODE_ID] },
+    ssh: { kind: 'tcp', target: '127.0.0.1:22', to: [NODE_ID] },
     six: { kind: 'tcp', target: '[::1]:22', to: [] },
     web: { kind: 'http', target: 'http://localhost:3000/a', to: [] },
     tools: { kind: 'mcp', command: ['npx', '-y', 'x'], to: [] },
@@ -119,7 +120,7 @@ test.each([
   ['{ services: { m: { kind: "mcp", command: "npx x" } } }', 'services.m.command: expected an array, found "npx x"'],
   [
     '{ services: { f: { kind: "files", directory: "/a", to: ["b ob"] } } }',
-    'services.f.to[0]: expected the name or the node id of a peer, found "b ob"',
+    'services.f.to[0]: expected the node id of a peer ("claw share NAME --to PEER" looks it up), found "b ob"',
   ],
   [
     '{ services: { f: { kind: "files", directory: "/a", too: [] } } }',

@@ -5,7 +5,8 @@ import { describe, expect, test } from 'vitest';
 import { type BindingParts, channelBinding, dtlsFingerprint } from '../src/handshake/channel-binding.ts';
 import { type Claim, ClaimReader, encodeClaim } from '../src/handshake/claim.ts';
 import { FlightReader, FlightWriter, MAX_HANDSHAKE_BYTES } from '../src/handshake/flight-buffer.ts';
-import { checkPolicy, compareVersions } from '../src/handshake/link-policy.ts';
+import { compareVersions } from '@claw/base';
+import { checkPolicy } from '../src/handshake/link-policy.ts';
 import { NonceBook } from '../src/handshake/nonce-book.ts';
 
 const invalid = expect.objectContaining({ code: 'LINK_HANDSHAKE_INVALID' });

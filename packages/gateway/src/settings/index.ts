@@ -4,4 +4,3 @@ export type { JsonValue } from './json5.ts';
 export { type LoadedSettings, loadSettings, readSettings } from './load.ts';
 export type { Service, Settings } from './schema.ts';
 export type { Edit } from './splice.ts';
-export { compareVersions, isVersion } from './version.ts';

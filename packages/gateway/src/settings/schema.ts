@@ -5,9 +5,9 @@
 
 import { isIPv6 } from 'node:net';
 import { isAbsolute } from 'node:path';
+import { compareVersions, isVersion } from '@claw/base';
 import { isNodeId } from '@claw/contracts';
 import * as v from 'valibot';
-import { compareVersions, isVersion } from './version.ts';
 
 const MAX_RELAYS = 8;
 const DEFAULT_INBOX_BYTES = 10 * 2 ** 30;
@@ -53,13 +53,9 @@ const policy = v.pipe(
   ),
 );
 
+// Names are not taken: a name may come to mean another machine, a node id may not.
 const to = v.optional(
-  v.array(
-    v.pipe(
-      v.string(),
-      v.check((text) => NAME.test(text) || isNodeId(text), 'the name or the node id of a peer'),
-    ),
-  ),
+  v.array(v.pipe(v.string(), v.check(isNodeId, 'the node id of a peer ("claw share NAME --to PEER" looks it up)'))),
   [],
 );
 

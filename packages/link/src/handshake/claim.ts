@@ -4,6 +4,7 @@
  * key holder's proof over all of it. On the TLS stream: u16 length, then CBOR.
  */
 
+import { isVersion } from '@claw/base';
 import { decodeCbor, encodeCbor, fixedBytes } from '@claw/wire';
 import * as v from 'valibot';
 
@@ -14,7 +15,7 @@ const claimSchema = v.strictObject({
   protocol: v.strictTuple([v.pipe(v.number(), v.safeInteger()), v.pipe(v.number(), v.safeInteger())]),
   node: fixedBytes(32),
   integrity: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'expected 64 hexadecimal digits')),
-  version: v.pipe(v.string(), v.maxLength(64), v.regex(/^\d+\.\d+\.\d+/, 'expected a semantic version')),
+  version: v.pipe(v.string(), v.check(isVersion, 'expected a semantic version')),
   /** The receiver's nonce, answered. */
   nonce: fixedBytes(32),
   binding: fixedBytes(32),
