@@ -109,7 +109,7 @@ describe('an invite book', () => {
     using home = temporaryDirectory();
     const { book, clock } = await open(home.path);
     await book.add(secret, clock.now() + 1000, 'laptop');
-    expect(book.look(inviteIdOf(secret), ada)).toMatchObject({ name: 'laptop', repeated: false });
+    expect(book.look(inviteIdOf(secret), ada)).toMatchObject({ name: 'laptop' });
     const { book: again } = await open(home.path, clock);
     expect(look(again, ada)).toBe('none');
     await clock.advance(1000);
@@ -125,10 +125,13 @@ describe('an invite book', () => {
     await book.add(secret, clock.now() + 1000);
     await book.use(secret, ada);
     const { book: again } = await open(home.path, clock);
-    expect(again.look(inviteIdOf(secret), ada)).toMatchObject({ repeated: true });
+    expect(look(again, ada)).toBe('none');
     expect(look(again, bob)).toBe('PAIR_INVITE_USED');
     await expect(again.use(secret, bob)).rejects.toMatchObject({ code: 'PAIR_INVITE_USED' });
     await expect(again.use(secret, ada)).resolves.toBeUndefined();
+    await again.forget(ada);
+    expect(look(again, ada)).toBe('PAIR_INVITE_UNKNOWN');
+    await expect(again.use(secret, ada)).rejects.toMatchObject({ code: 'PAIR_INVITE_UNKNOWN' });
   });
 
   test('lets exactly one of two win that use an invite at once', async () => {

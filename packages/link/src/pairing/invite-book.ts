@@ -57,34 +57,38 @@ export class InviteBook {
   }
 
   /**
-   * The secret and the chosen name behind `inviteId`, for a request by `joiner`;
-   * `repeated` when it used this invite before.
+   * The secret and the chosen name behind `inviteId`, for a request by `joiner`.
    * @throws ClawError `PAIR_INVITE_UNKNOWN`, `PAIR_INVITE_EXPIRED` or `PAIR_INVITE_USED`.
    */
-  look(inviteId: Uint8Array, joiner: NodeId): { secret: Buffer; name: string | undefined; repeated: boolean } {
+  look(inviteId: Uint8Array, joiner: NodeId): { secret: Buffer; name: string | undefined } {
     for (const entry of this.#entries) {
       const secret = Buffer.from(entry.secret, 'base64');
       if (!equalBytes(inviteIdOf(secret), inviteId)) continue;
       if (this.#clock.now() >= entry.expiresAtMs) throw linkError('PAIR_INVITE_EXPIRED', 'this invite has expired');
       checkUnused(entry, joiner);
-      return { secret, name: entry.name, repeated: entry.usedBy === joiner };
+      return { secret, name: entry.name };
     }
-    throw linkError('PAIR_INVITE_UNKNOWN', 'this node knows no such invite');
+    throw unknown();
   }
 
   /**
    * Marks the invite of `secret` as used, durably. Of several at once the first wins.
-   * @throws ClawError `PAIR_INVITE_USED`.
+   * @throws ClawError `PAIR_INVITE_USED`, or `PAIR_INVITE_UNKNOWN` when it was forgotten meanwhile.
    */
   async use(secret: Uint8Array, joiner: NodeId): Promise<void> {
     const text = Buffer.from(secret).toString('base64');
-    await this.#change((entries) =>
-      entries.map((entry) => {
-        if (entry.secret !== text) return entry;
-        checkUnused(entry, joiner);
-        return { ...entry, usedBy: joiner };
-      }),
-    );
+    await this.#change((entries) => {
+      const entry = entries.find(({ secret: known }) => known === text);
+      if (!entry) throw unknown();
+      checkUnused(entry, joiner);
+      return entries.map((each) => (each === entry ? { ...each, usedBy: joiner } : each));
+    });
+  }
+
+  /** Forgets the invites that `joiner` used, durably. */
+  async forget(joiner: NodeId): Promise<void> {
+    if (!this.#entries.some(({ usedBy }) => usedBy === joiner)) return;
+    await this.#change((entries) => entries.filter(({ usedBy }) => usedBy !== joiner));
   }
 
   #change(apply: (entries: Entry[]) => Entry[]): Promise<void> {
@@ -103,4 +107,8 @@ export class InviteBook {
 function checkUnused(entry: Entry, joiner: NodeId): void {
   if (entry.usedBy === undefined || entry.usedBy === joiner) return;
   throw linkError('PAIR_INVITE_USED', 'this invite was used by another machine');
+}
+
+function unknown() {
+  return linkError('PAIR_INVITE_UNKNOWN', 'this node knows no such invite');
 }

@@ -136,12 +136,14 @@ export class Pairing {
 
   /** Removes a peer here and tells it. Its links are cut before this resolves. */
   async remove(peer: PeerRecord): Promise<void> {
-    this.#options.onRemoved(peer.id, false);
-    await this.#options.peers.update(peer.id, { state: 'removed' });
+    const { onRemoved, invites, peers, logger } = this.#options;
+    onRemoved(peer.id, false);
+    await invites.forget(peer.id); // it may not let itself in again with the invite that it came by
+    await peers.update(peer.id, { state: 'removed' });
     if (peer.state !== 'paired') return;
     await this.#tellRemoved(peer).catch((error: unknown) => {
       // It will be told when it calls.
-      this.#options.logger.debug('pair.removal-not-posted', { peer: peer.id, detail: errorText(error) });
+      logger.debug('pair.removal-not-posted', { peer: peer.id, detail: errorText(error) });
     });
   }
 
@@ -177,34 +179,19 @@ export class Pairing {
   }
 
   async #onRequest(from: NodeId, request: Introduction): Promise<void> {
-    const { keyHolder, sealingKey, invites, peers, self, post, onPaired, clock } = this.#options;
+    const { keyHolder, sealingKey, invites, self, post, onPaired } = this.#options;
     const recipient = { to: from, sealingKey: request.sealingKey };
     try {
-      const { secret, name, repeated } = invites.look(request.invite, from);
+      const { secret, name } = invites.look(request.invite, from);
       const context: MacContext = { kind: 'pair.request', secret, from, to: keyHolder.nodeId };
       if (!checkIntroduction(context, request)) throw linkError('PAIR_REFUSED', 'the request does not fit the invite');
-      const known = peers.get(from);
-      // A peer that was removed may not let itself in again with the invite it came by.
-      if (repeated && known?.state === 'removed') throw linkError('PAIR_INVITE_USED', 'this invite was used up and its pairing was removed');
       await invites.use(secret, from);
       const accept = encodeIntroduction(
         { kind: 'pair.accept', secret, from: keyHolder.nodeId, to: from, answers: request.mac },
         { invite: request.invite, ...introduction(self()), sealingKey },
       );
       const words = verificationWords(secret, request.mac, accept.mac);
-      const renewed = known?.state === 'paired';
-      const peer: PeerRecord = {
-        id: from,
-        name: peers.freeName(name ?? (renewed ? known.name : request.name), from),
-        sealingKey: Buffer.from(request.sealingKey).toString('base64'),
-        relays: [...request.relays],
-        grants: renewed ? known.grants : DEFAULT_GRANTS,
-        words,
-        pairedAtMs: clock.now(),
-        confirmed: false,
-        state: 'paired',
-      };
-      await peers.put(peer);
+      const peer = await this.#record(from, name, request, { relays: [...request.relays], words, confirmed: false });
       await post(recipient, 'pair.accept', accept.bytes, INVITE_LIFETIME_MS); // people may carry it
       onPaired(peer);
     } catch (error) {
@@ -215,33 +202,42 @@ export class Pairing {
   }
 
   async #onAccept(from: NodeId, accept: Introduction): Promise<void> {
-    const { keyHolder, peers, clock, onPaired } = this.#options;
+    const { keyHolder, onPaired } = this.#options;
     const joining = this.#joiningWith(from, accept.invite);
     if (!joining) return;
     const { invite, requestMac, done } = joining;
     const context: MacContext = { kind: 'pair.accept', secret: invite.secret, from, to: keyHolder.nodeId, answers: requestMac };
     if (!checkIntroduction(context, accept)) throw linkError('PAIR_REFUSED', 'the answer does not fit the invite');
-    const known = peers.get(from);
-    const renewed = known?.state === 'paired';
-    const peer: PeerRecord = {
-      id: from,
-      name: peers.freeName(joining.name ?? (renewed ? known.name : accept.name), from),
-      sealingKey: Buffer.from(accept.sealingKey).toString('base64'),
-      relays: [...new Set([...invite.relays, ...accept.relays])],
-      grants: renewed ? known.grants : DEFAULT_GRANTS,
-      words: verificationWords(invite.secret, requestMac, accept.mac),
-      pairedAtMs: clock.now(),
-      confirmed: true,
-      state: 'paired',
-    };
+    const words = verificationWords(invite.secret, requestMac, accept.mac);
+    const relays = [...new Set([...invite.relays, ...accept.relays])];
+    let peer: PeerRecord;
     try {
-      await peers.put(peer);
+      peer = await this.#record(from, joining.name, accept, { relays, words, confirmed: true });
     } catch (error) {
       done.reject(error); // to whoever waits at the keyboard
       throw error;
     }
     onPaired(peer);
     done.resolve(peer);
+  }
+
+  /**
+   * Records a peer, durably. Of one that is paired already, what the user decided stays, also when it
+   * is decided while this is on its way to the disk: its grants, its removal, and its name unless `chosen`.
+   */
+  async #record(
+    id: NodeId,
+    chosen: string | undefined,
+    introduced: Introduction,
+    said: Pick<PeerRecord, 'relays' | 'words' | 'confirmed'>,
+  ): Promise<PeerRecord> {
+    const { peers, clock } = this.#options;
+    const sealingKey = Buffer.from(introduced.sealingKey).toString('base64');
+    const fields = { ...said, sealingKey, pairedAtMs: clock.now() };
+    const name = peers.freeName(chosen ?? introduced.name, id);
+    if (peers.get(id)?.state === 'paired') await peers.update(id, chosen === undefined ? fields : { ...fields, name });
+    else await peers.put({ ...fields, id, name, grants: DEFAULT_GRANTS, state: 'paired' });
+    return peers.get(id) as PeerRecord;
   }
 
   #onRefuse(from: NodeId, refusal: Refusal): void {
