@@ -12,12 +12,7 @@ import { registerSend } from './verbs/send.ts';
 import { registerShares } from './verbs/shares.ts';
 import { registerStatus } from './verbs/status.ts';
 import { registerUse } from './verbs/use.ts';
-
-/** Adds a verb whose action gets the context, and whose errors are reported in one place. */
-export type AddVerb = <Arguments extends unknown[]>(
-  command: Command,
-  action: (context: Context, ...args: Arguments) => Promise<void>,
-) => void;
+import type { AddVerb } from './verb.ts';
 
 const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -5,11 +5,11 @@ import { readFile, stat } from 'node:fs/promises';
 import { ClawError, createLogger, isClawError } from '@claw/base';
 import type { StatusView } from '@claw/gateway';
 import { type KeyUnlock, measureRuntime } from '@claw/identity';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { Context } from '../context.ts';
 import { logLevel, logPath } from '../daemon/log-file.ts';
 import { startDaemon } from '../daemon/start.ts';
-import type { AddVerb } from '../main.ts';
+import { type AddVerb, wholeNumber } from '../verb.ts';
 import { NodeClient } from '../node-client.ts';
 import { askPassphrase, readPassphraseFile } from '../passphrase.ts';
 
@@ -156,10 +156,4 @@ function isAlive(pid: number): boolean {
   } catch {
     return false;
   }
-}
-
-export function wholeNumber(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('It is not a whole number.');
-  return value;
 }

@@ -5,7 +5,7 @@ import { ClawError, errorText } from '@claw/base';
 import type { NodeClient } from '../node-client.ts';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../main.ts';
+import type { AddVerb } from '../verb.ts';
 import type { PeerView } from '@claw/gateway';
 
 interface PairOptions {

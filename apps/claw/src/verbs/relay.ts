@@ -5,7 +5,7 @@ import { ClawError, createLogger, errorText } from '@claw/base';
 import { openRelay } from '@claw/signaling';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../main.ts';
+import type { AddVerb } from '../verb.ts';
 import { readableBytes } from '../output.ts';
 
 interface RelayOptions {

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import type { SendProgress, SentFile } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../main.ts';
+import type { AddVerb } from '../verb.ts';
 import { readableBytes } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
 

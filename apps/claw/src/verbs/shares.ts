@@ -5,7 +5,7 @@ import { ClawError } from '@claw/base';
 import { splitCommandLine } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../main.ts';
+import type { AddVerb } from '../verb.ts';
 import { table } from '../output.ts';
 import type { ShareView } from '@claw/gateway';
 

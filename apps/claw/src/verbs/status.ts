@@ -4,10 +4,9 @@ import { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { diagnoseOffline } from '../doctor.ts';
 import { EXIT } from '../exit-codes.ts';
-import type { AddVerb } from '../main.ts';
+import { type AddVerb, wholeNumber } from '../verb.ts';
 import { type Colour, readableBytes, readableMs, table } from '../output.ts';
 import type { DoctorView, PeerView, StatusView } from '@claw/gateway';
-import { wholeNumber } from './lifecycle.ts';
 
 export function registerStatus(addVerb: AddVerb): void {
   addVerb(new Command('status').description('show the node, its links and how they run'), status);
