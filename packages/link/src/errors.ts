@@ -50,7 +50,9 @@ export type LinkErrorCode =
   | 'PAIR_REFUSED'
   | 'PAIR_TIMEOUT';
 
-const BY_NUMBER = new Map<number, LinkErrorCode>(Object.entries(WIRE_CODES).map(([code, number]) => [number, code as LinkErrorCode]));
+const BY_NUMBER = new Map<number, LinkErrorCode>(
+  Object.entries(WIRE_CODES).map(([code, number]) => [number, code as LinkErrorCode]),
+);
 
 /** The number that stands for `code` on the wire; codes without one travel as `fallback`. */
 export function toWireCode(code: string, fallback: keyof typeof WIRE_CODES): number {

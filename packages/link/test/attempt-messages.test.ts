@@ -13,7 +13,8 @@ import {
 } from '../src/connect/attempt-messages.ts';
 
 const KINDS: readonly AttemptKind[] = ['link.offer', 'link.answer', 'link.more', 'link.refuse'];
-const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length }).map((value) => Buffer.from(value));
+const bytes = (length: number) =>
+  fc.uint8Array({ minLength: length, maxLength: length }).map((value) => Buffer.from(value));
 const upTo = (maxLength: number) => fc.uint8Array({ maxLength }).map((value) => Buffer.from(value));
 const attempt = bytes(16);
 const candidates = fc.array(
@@ -44,7 +45,11 @@ const message: fc.Arbitrary<AttemptMessage> = fc.oneof(description, more, refuse
 
 /** Byte strings as numbers, so that a Buffer equals a Uint8Array. */
 const plain = (value: unknown): unknown =>
-  JSON.parse(JSON.stringify(value, (_, part) => (part?.type === 'Buffer' ? part.data : part instanceof Uint8Array ? [...part] : part)));
+  JSON.parse(
+    JSON.stringify(value, (_, part) =>
+      part?.type === 'Buffer' ? part.data : part instanceof Uint8Array ? [...part] : part,
+    ),
+  );
 
 function expectRefusal(work: () => unknown): void {
   try {
@@ -99,7 +104,14 @@ test.each([
   ['a short nonce', { nonce: Buffer.alloc(31) }],
   ['a field too many', { extra: 1 }],
 ])('an offer with %s is refused', (_, change) => {
-  const offer = { kind: 'link.offer', attempt: Buffer.alloc(16), sdp: '', candidates: [], flight: Buffer.alloc(0), nonce: Buffer.alloc(32) };
+  const offer = {
+    kind: 'link.offer',
+    attempt: Buffer.alloc(16),
+    sdp: '',
+    candidates: [],
+    flight: Buffer.alloc(0),
+    nonce: Buffer.alloc(32),
+  };
   const encode = (value: object) => encodeAttemptMessage(value as AttemptMessage);
   expect(() => decodeAttemptMessage('link.offer', encode(offer))).not.toThrow();
   expect(() => decodeAttemptMessage('link.offer', encode({ ...offer, ...change }))).toThrow(

@@ -3,7 +3,14 @@ import { fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { fromWireCode, linkError, toWireCode } from '../src/errors.ts';
-import { decodeFrame, encodeFrame, type Frame, MAX_META_BYTES, MAX_SERVICE_BYTES, payloadHead } from '../src/session/frames.ts';
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  MAX_META_BYTES,
+  MAX_SERVICE_BYTES,
+  payloadHead,
+} from '../src/session/frames.ts';
 
 const integer = fc.oneof(fc.nat(100), fc.nat(), fc.maxSafeNat());
 const bytes = (maxLength: number) => fc.uint8Array({ maxLength }).map((value) => Buffer.from(value));
@@ -53,7 +60,9 @@ describe('a frame', () => {
       fc.property(type, integer, bytes(500), (kind, channel, payload) => {
         const plain = Buffer.concat([payloadHead(kind, channel), payload]);
         const expected =
-          kind === 'data' ? { type: 'data', channel, payload } : { type: 'message', channel, last: kind === 'message', payload };
+          kind === 'data'
+            ? { type: 'data', channel, payload }
+            : { type: 'message', channel, last: kind === 'message', payload };
         expect(decodeFrame(plain)).toEqual(expected);
       }),
       { numRuns: fuzzRuns },

@@ -1,11 +1,10 @@
-import { isClawError } from '@claw/base';
+import { compareVersions, isClawError } from '@claw/base';
 import { fuzzRuns, seededRandom, VirtualClock } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type BindingParts, channelBinding, dtlsFingerprint } from '../src/handshake/channel-binding.ts';
 import { type Claim, ClaimReader, encodeClaim } from '../src/handshake/claim.ts';
 import { FlightReader, FlightWriter, MAX_HANDSHAKE_BYTES } from '../src/handshake/flight-buffer.ts';
-import { compareVersions } from '@claw/base';
 import { checkPolicy } from '../src/handshake/link-policy.ts';
 import { NonceBook } from '../src/handshake/nonce-book.ts';
 
@@ -104,7 +103,7 @@ describe('a claim', () => {
   });
 
   test('that says it is longer than a claim may be is refused before it has come', () => {
-    expect(() => new ClaimReader().push(Buffer.from([0xff, 0xff]))).toThrow();
+    expect(() => new ClaimReader().push(Buffer.from([0xff, 0xff]))).toThrow('a claim');
   });
 });
 
@@ -209,7 +208,9 @@ describe('the policy', () => {
   const other = { integrity: 'b'.repeat(64), version: '1.2.0' };
 
   test('on integrity refuses, warns or says nothing, as it is set', () => {
-    expect(() => checkPolicy({ integrity: 'require' }, own, other)).toThrow(expect.objectContaining({ code: 'LINK_INTEGRITY_MISMATCH' }));
+    expect(() => checkPolicy({ integrity: 'require' }, own, other)).toThrow(
+      expect.objectContaining({ code: 'LINK_INTEGRITY_MISMATCH' }),
+    );
     expect(checkPolicy({ integrity: 'warn' }, own, other)).toEqual([expect.stringContaining('bbbb')]);
     expect(checkPolicy({ integrity: 'off' }, own, other)).toEqual([]);
     expect(checkPolicy({ integrity: 'require' }, own, own)).toEqual([]);
@@ -224,13 +225,27 @@ describe('the policy', () => {
     ['2.0.0+build', true],
     ['2.0.1', false],
   ])('of 1.2.0 to 2.0.0 takes %s: %s', (version, taken) => {
-    const check = () => checkPolicy({ integrity: 'off', minVersion: '1.2.0', maxVersion: '2.0.0' }, own, { ...own, version });
+    const check = () =>
+      checkPolicy({ integrity: 'off', minVersion: '1.2.0', maxVersion: '2.0.0' }, own, { ...own, version });
     if (taken) expect(check).not.toThrow();
     else expect(check).toThrow(expect.objectContaining({ code: 'LINK_VERSION_REFUSED' }));
   });
 
   test('orders versions as Semantic Versioning 2.0.0 §11 does', () => {
-    const rising = ['1.0.0-alpha', '1.0.0-alpha.1', '1.0.0-alpha.beta', '1.0.0-beta', '1.0.0-beta.2', '1.0.0-beta.11', '1.0.0-rc.1', '1.0.0', '1.0.1', '1.9.0', '1.10.0', '2.0.0'];
+    const rising = [
+      '1.0.0-alpha',
+      '1.0.0-alpha.1',
+      '1.0.0-alpha.beta',
+      '1.0.0-beta',
+      '1.0.0-beta.2',
+      '1.0.0-beta.11',
+      '1.0.0-rc.1',
+      '1.0.0',
+      '1.0.1',
+      '1.9.0',
+      '1.10.0',
+      '2.0.0',
+    ];
     for (const [left, low] of rising.entries()) {
       for (const [right, high] of rising.entries()) {
         expect(Math.sign(compareVersions(low, high))).toBe(Math.sign(left - right));
@@ -246,7 +261,8 @@ describe('the policy', () => {
     fc.assert(
       fc.property(version, version, version, (a, b, c) => {
         expect(compareVersions(a, b)).toBe(-compareVersions(b, a) || 0);
-        if (compareVersions(a, b) <= 0 && compareVersions(b, c) <= 0) expect(compareVersions(a, c)).toBeLessThanOrEqual(0);
+        if (compareVersions(a, b) <= 0 && compareVersions(b, c) <= 0)
+          expect(compareVersions(a, c)).toBeLessThanOrEqual(0);
       }),
       { numRuns: fuzzRuns },
     );

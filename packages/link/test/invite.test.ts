@@ -45,7 +45,9 @@ describe('an invite', () => {
     const expected = { inviter: keyHolder.nodeId, ...CONTENT };
     for (const form of [text, text.toLowerCase(), ` ${text.match(/.{1,40}/g)?.join('\n  ')}\n`]) {
       const invite = decodeInvite(form, NOW);
-      expect({ ...invite, sealingKey: Buffer.from(invite.sealingKey), secret: Buffer.from(invite.secret) }).toEqual(expected);
+      expect({ ...invite, sealingKey: Buffer.from(invite.sealingKey), secret: Buffer.from(invite.secret) }).toEqual(
+        expected,
+      );
     }
   });
 
@@ -80,7 +82,11 @@ describe('an invite', () => {
   });
 
   test('of any text is refused, and nothing else happens (fuzz)', () => {
-    const foreign = fc.oneof(fc.string(), fc.string().map((rest) => `CLAW:${rest}`), fc.string({ unit: 'binary' }));
+    const foreign = fc.oneof(
+      fc.string(),
+      fc.string().map((rest) => `CLAW:${rest}`),
+      fc.string({ unit: 'binary' }),
+    );
     fc.assert(
       fc.property(foreign, (any) => {
         expect(codeOf(() => decodeInvite(any, NOW))).toMatch(/^PAIR_INVITE_(INVALID|ALTERED)$/);
@@ -166,8 +172,18 @@ describe('an invite book', () => {
 });
 
 describe('a pairing message', () => {
-  const body = { invite: inviteIdOf(CONTENT.secret), name: 'desk', sealingKey: CONTENT.sealingKey, relays: ['wss://r.example'] };
-  const context: MacContext = { kind: 'pair.request', secret: CONTENT.secret, from: keyHolder.nodeId, to: stranger.nodeId };
+  const body = {
+    invite: inviteIdOf(CONTENT.secret),
+    name: 'desk',
+    sealingKey: CONTENT.sealingKey,
+    relays: ['wss://r.example'],
+  };
+  const context: MacContext = {
+    kind: 'pair.request',
+    secret: CONTENT.secret,
+    from: keyHolder.nodeId,
+    to: stranger.nodeId,
+  };
   const { bytes, mac } = encodeIntroduction(context, body);
 
   test('holds in its own context and in no other', () => {
@@ -181,7 +197,12 @@ describe('a pairing message', () => {
       { answers: random.bytes(32) },
     ];
     for (const change of others) expect(checkIntroduction({ ...context, ...change }, read)).toBe(false);
-    for (const change of [{ name: 'desl' }, { relays: [] }, { sealingKey: random.bytes(32) }, { invite: random.bytes(8) }]) {
+    for (const change of [
+      { name: 'desl' },
+      { relays: [] },
+      { sealingKey: random.bytes(32) },
+      { invite: random.bytes(8) },
+    ]) {
       expect(checkIntroduction(context, { ...read, ...change })).toBe(false);
     }
   });

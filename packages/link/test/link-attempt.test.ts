@@ -5,11 +5,22 @@ import { MemoryRtcNetwork, type MemoryRtcOptions, seededRandom, VirtualClock } f
 import { describe, expect, test } from 'vitest';
 import type { AttemptMessage } from '../src/connect/attempt-messages.ts';
 import type { Link } from '../src/connect/link.ts';
-import { NonceBook } from '../src/handshake/nonce-book.ts';
 import type { LinkPolicy } from '../src/handshake/link-policy.ts';
+import { NonceBook } from '../src/handshake/nonce-book.ts';
 import type { IncomingChannel } from '../src/session/incoming-channel.ts';
 import { CONTROL_LANE } from '../src/session/lanes.ts';
-import { type AttemptPairOptions, codesOf, FACTS, makeContext, makeKey, runAttempt, runSettled, runUntil, type SideOptions, tappedEngine } from './link-nodes.ts';
+import {
+  type AttemptPairOptions,
+  codesOf,
+  FACTS,
+  makeContext,
+  makeKey,
+  runAttempt,
+  runSettled,
+  runUntil,
+  type SideOptions,
+  tappedEngine,
+} from './link-nodes.ts';
 
 const CLEARTEXT = 0;
 const other: RuntimeFacts = { integrity: 'b'.repeat(64), version: '2.0.0' };
@@ -85,23 +96,36 @@ describe('an attempt', () => {
     expect(client.peer).toBe(makeKey(2, clock).nodeId);
     expect(server.peer).toBe(makeKey(1, clock).nodeId);
     expect(client.facts).toMatchObject({ role: 'client', peerRuntime: other, cipher: 'TLS_AES_256_GCM_SHA384' });
-    expect(server.facts).toMatchObject({ role: 'server', peerRuntime: FACTS, warnings: [expect.stringContaining('differs')] });
-    expect(Object.keys(client.facts.phases)).toEqual(expect.arrayContaining(['described', 'answered', 'connected', 'authenticated', 'operational']));
+    expect(server.facts).toMatchObject({
+      role: 'server',
+      peerRuntime: FACTS,
+      warnings: [expect.stringContaining('differs')],
+    });
+    expect(Object.keys(client.facts.phases)).toEqual(
+      expect.arrayContaining(['described', 'answered', 'connected', 'authenticated', 'operational']),
+    );
   });
 
   test('carries streams from the first moment, and nothing of them in the clear', async () => {
     const secret = 'the plaintext that nobody but the two may read';
     const opened: IncomingChannel[] = [];
-    const { clock, sent, network, run } = open({ server: { environment: { onIncoming: (_, channel) => void opened.push(channel) } } });
+    const { clock, sent, network, run } = open({
+      server: { environment: { onIncoming: (_, channel) => void opened.push(channel) } },
+    });
     const carried: AttemptMessage[] = [];
     const outcome = await run({ carry: (message) => (carried.push(message), message) });
     linked(outcome.client).openStream(secret, Buffer.from(secret)).end(secret);
-    linked(outcome.client).openMessages('m').send(Buffer.from(secret.repeat(4000)));
-    linked(outcome.client).openMessages('l', { ordered: false, reliable: false }).send(Buffer.from(secret));
+    void linked(outcome.client)
+      .openMessages('m')
+      .send(Buffer.from(secret.repeat(4000)));
+    void linked(outcome.client).openMessages('l', { ordered: false, reliable: false }).send(Buffer.from(secret));
     await runUntil(clock, () => opened.length === 3);
     linked(outcome.server).close('LINK_CLOSED', secret);
     await runUntil(clock, () => network.openConnections === 0);
-    const everything = Buffer.concat([...sent.map(({ data }) => data), ...carried.map((message) => Buffer.from(JSON.stringify(message)))]);
+    const everything = Buffer.concat([
+      ...sent.map(({ data }) => data),
+      ...carried.map((message) => Buffer.from(JSON.stringify(message))),
+    ]);
     expect(everything.length).toBeGreaterThan(secret.length * 4000);
     for (const part of [secret, secret.slice(4, 20), FACTS.integrity, makeKey(1, clock).nodeId]) {
       expect(everything.includes(part)).toBe(false);
@@ -123,7 +147,11 @@ describe('an attempt', () => {
     const { clock, run } = open();
     const key = makeKey(2, clock);
     const outcome = await run({
-      client: { environment: { certificates: { take: () => makeContext(makeKey(1, clock), { ecdhCurve: 'X25519MLKEM768:X25519' }) } } },
+      client: {
+        environment: {
+          certificates: { take: () => makeContext(makeKey(1, clock), { ecdhCurve: 'X25519MLKEM768:X25519' }) },
+        },
+      },
       server: { key, environment: { certificates: { take: () => makeContext(key, { ecdhCurve: 'X25519' }) } } },
     });
     expect(linked(outcome.client).facts.keyExchange).toBe('X25519');
@@ -172,7 +200,9 @@ describe('an attempt', () => {
 
 type Case = [what: string, code: string, sides: (clock: VirtualClock) => Partial<AttemptPairOptions>];
 
-const integrityPolicy = (integrity: LinkPolicy['integrity']): SideOptions => ({ environment: { policy: () => ({ integrity }) } });
+const integrityPolicy = (integrity: LinkPolicy['integrity']): SideOptions => ({
+  environment: { policy: () => ({ integrity }) },
+});
 
 /** A nonce book whose nonces are spent as soon as they are minted. */
 function spentBook(clock: VirtualClock): NonceBook {
@@ -200,7 +230,8 @@ function agedBook(): NonceBook {
   });
 }
 
-const swapFingerprint = (sdp: string) => sdp.replace(/(a=fingerprint:sha-256 )(..)/, (_, head, byte) => `${head}${byte === '00' ? '01' : '00'}`);
+const swapFingerprint = (sdp: string) =>
+  sdp.replace(/(a=fingerprint:sha-256 )(..)/, (_, head, byte) => `${head}${byte === '00' ? '01' : '00'}`);
 const dropCertificate = { take: async () => createSecureContext({ minVersion: 'TLSv1.3' }) };
 
 const REFUSALS: Case[] = (['client', 'server'] as const).flatMap((bad): Case[] => {
@@ -211,30 +242,142 @@ const REFUSALS: Case[] = (['client', 'server'] as const).flatMap((bad): Case[] =
     return { [bad]: { key, ...side(key, clock) } };
   };
   return [
-    [`the ${bad} shows a leaf of another key`, 'LINK_IDENTITY_WRONG', with_((_, clock) => ({ environment: { certificates: { take: () => makeContext(makeKey(99, clock)) } } }))],
-    [`the ${bad} shows its leaf and another key's proof`, 'LINK_IDENTITY_WRONG', with_((key, clock) => {
-      const stranger = makeKey(99, clock);
-      return { environment: { keyHolder: impostor(key, { prove: stranger.prove.bind(stranger) }) } };
-    })],
-    [`the ${bad} claims to be another node`, 'LINK_IDENTITY_WRONG', with_((key, clock) => ({ environment: { keyHolder: impostor(key, { nodeId: makeKey(99, clock).nodeId }) } }))],
-    [`the ${bad} runs other software and the ${good} requires the same`, 'LINK_INTEGRITY_MISMATCH', (clock) => ({ [bad]: { key: makeKey(seed, clock, { ...FACTS, integrity: 'b'.repeat(64) }) }, [good]: integrityPolicy('require') })],
-    [`the ${bad} says other facts than it proves`, 'LINK_IDENTITY_WRONG', with_((key) => ({ environment: { keyHolder: impostor(key, { prove: async (request) => ({ ...(await key.prove(request)), facts: { ...FACTS, version: '9.9.9' } }) }) } }))],
-    [`the ${bad} is too old for the ${good}`, 'LINK_VERSION_REFUSED', () => ({ [good]: { environment: { policy: () => ({ integrity: 'off', minVersion: '1.0.1' }) } } })],
-    [`the ${bad} is too new for the ${good}`, 'LINK_VERSION_REFUSED', () => ({ [good]: { environment: { policy: () => ({ integrity: 'off', maxVersion: '0.9.9' }) } } })],
-    [`the ${bad} shows a leaf that has expired`, 'LINK_CERTIFICATE_EXPIRED', with_((_, clock) => ({ environment: { certificates: { take: () => makeContext(makeKey(seed, new VirtualClock({ nowMs: clock.now() - 7_200_000 }))) } } }))],
-    [`the ${bad} shows a leaf of the future`, 'LINK_CERTIFICATE_EXPIRED', with_((_, clock) => ({ environment: { certificates: { take: () => makeContext(makeKey(seed, new VirtualClock({ nowMs: clock.now() + 7_200_000 }))) } } }))],
-    [`the ${bad} makes a malformed claim`, 'LINK_HANDSHAKE_INVALID', with_((key) => ({ environment: { keyHolder: impostor(key, { prove: async (request) => ({ ...(await key.prove(request)), facts: { ...FACTS, version: 'one' } }) }) } }))],
-    [`the ${bad} makes a claim that is too long`, 'LINK_HANDSHAKE_INVALID', with_((key) => ({ environment: { keyHolder: impostor(key, { prove: async (request) => ({ ...(await key.prove(request)), facts: { ...FACTS, version: `1.0.0-${'x'.repeat(4000)}` } }) }) } }))],
-    [`the ${bad} speaks TLS 1.2`, 'LINK_HANDSHAKE_INVALID', with_((key) => ({ environment: { certificates: { take: () => makeContext(key, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' }) } } }))],
-    [`the ${bad} shows no certificate`, 'LINK_HANDSHAKE_INVALID', with_(() => ({ environment: { certificates: dropCertificate } }))],
-    [`the ${bad} answers a nonce that is too old`, 'LINK_NONCE_STALE', () => ({ [good]: { environment: { nonces: agedBook() } } })],
-    [`the ${bad} answers a nonce that was answered before`, 'LINK_NONCE_REPLAYED', (clock) => ({ [good]: { environment: { nonces: spentBook(clock) } } })],
-    [`somebody swaps the fingerprint of the ${bad} on the way`, 'LINK_BINDING_MISMATCH', () => ({
-      carry: (message, from) => (from === bad && 'sdp' in message ? { ...message, sdp: swapFingerprint(message.sdp) } : message),
-    })],
-    [`somebody adds to the description of the ${bad} on the way`, 'LINK_BINDING_MISMATCH', () => ({
-      carry: (message, from) => (from === bad && 'sdp' in message ? { ...message, sdp: message.sdp.replace('a=fing', 'a=fingerprint:sha-1 00\r\na=fing') } : message),
-    })],
+    [
+      `the ${bad} shows a leaf of another key`,
+      'LINK_IDENTITY_WRONG',
+      with_((_, clock) => ({ environment: { certificates: { take: () => makeContext(makeKey(99, clock)) } } })),
+    ],
+    [
+      `the ${bad} shows its leaf and another key's proof`,
+      'LINK_IDENTITY_WRONG',
+      with_((key, clock) => {
+        const stranger = makeKey(99, clock);
+        return { environment: { keyHolder: impostor(key, { prove: stranger.prove.bind(stranger) }) } };
+      }),
+    ],
+    [
+      `the ${bad} claims to be another node`,
+      'LINK_IDENTITY_WRONG',
+      with_((key, clock) => ({ environment: { keyHolder: impostor(key, { nodeId: makeKey(99, clock).nodeId }) } })),
+    ],
+    [
+      `the ${bad} runs other software and the ${good} requires the same`,
+      'LINK_INTEGRITY_MISMATCH',
+      (clock) => ({
+        [bad]: { key: makeKey(seed, clock, { ...FACTS, integrity: 'b'.repeat(64) }) },
+        [good]: integrityPolicy('require'),
+      }),
+    ],
+    [
+      `the ${bad} says other facts than it proves`,
+      'LINK_IDENTITY_WRONG',
+      with_((key) => ({
+        environment: {
+          keyHolder: impostor(key, {
+            prove: async (request) => ({ ...(await key.prove(request)), facts: { ...FACTS, version: '9.9.9' } }),
+          }),
+        },
+      })),
+    ],
+    [
+      `the ${bad} is too old for the ${good}`,
+      'LINK_VERSION_REFUSED',
+      () => ({ [good]: { environment: { policy: () => ({ integrity: 'off', minVersion: '1.0.1' }) } } }),
+    ],
+    [
+      `the ${bad} is too new for the ${good}`,
+      'LINK_VERSION_REFUSED',
+      () => ({ [good]: { environment: { policy: () => ({ integrity: 'off', maxVersion: '0.9.9' }) } } }),
+    ],
+    [
+      `the ${bad} shows a leaf that has expired`,
+      'LINK_CERTIFICATE_EXPIRED',
+      with_((_, clock) => ({
+        environment: {
+          certificates: {
+            take: () => makeContext(makeKey(seed, new VirtualClock({ nowMs: clock.now() - 7_200_000 }))),
+          },
+        },
+      })),
+    ],
+    [
+      `the ${bad} shows a leaf of the future`,
+      'LINK_CERTIFICATE_EXPIRED',
+      with_((_, clock) => ({
+        environment: {
+          certificates: {
+            take: () => makeContext(makeKey(seed, new VirtualClock({ nowMs: clock.now() + 7_200_000 }))),
+          },
+        },
+      })),
+    ],
+    [
+      `the ${bad} makes a malformed claim`,
+      'LINK_HANDSHAKE_INVALID',
+      with_((key) => ({
+        environment: {
+          keyHolder: impostor(key, {
+            prove: async (request) => ({ ...(await key.prove(request)), facts: { ...FACTS, version: 'one' } }),
+          }),
+        },
+      })),
+    ],
+    [
+      `the ${bad} makes a claim that is too long`,
+      'LINK_HANDSHAKE_INVALID',
+      with_((key) => ({
+        environment: {
+          keyHolder: impostor(key, {
+            prove: async (request) => ({
+              ...(await key.prove(request)),
+              facts: { ...FACTS, version: `1.0.0-${'x'.repeat(4000)}` },
+            }),
+          }),
+        },
+      })),
+    ],
+    [
+      `the ${bad} speaks TLS 1.2`,
+      'LINK_HANDSHAKE_INVALID',
+      with_((key) => ({
+        environment: {
+          certificates: { take: () => makeContext(key, { minVersion: 'TLSv1.2', maxVersion: 'TLSv1.2' }) },
+        },
+      })),
+    ],
+    [
+      `the ${bad} shows no certificate`,
+      'LINK_HANDSHAKE_INVALID',
+      with_(() => ({ environment: { certificates: dropCertificate } })),
+    ],
+    [
+      `the ${bad} answers a nonce that is too old`,
+      'LINK_NONCE_STALE',
+      () => ({ [good]: { environment: { nonces: agedBook() } } }),
+    ],
+    [
+      `the ${bad} answers a nonce that was answered before`,
+      'LINK_NONCE_REPLAYED',
+      (clock) => ({ [good]: { environment: { nonces: spentBook(clock) } } }),
+    ],
+    [
+      `somebody swaps the fingerprint of the ${bad} on the way`,
+      'LINK_BINDING_MISMATCH',
+      () => ({
+        carry: (message, from) =>
+          from === bad && 'sdp' in message ? { ...message, sdp: swapFingerprint(message.sdp) } : message,
+      }),
+    ],
+    [
+      `somebody adds to the description of the ${bad} on the way`,
+      'LINK_BINDING_MISMATCH',
+      () => ({
+        carry: (message, from) =>
+          from === bad && 'sdp' in message
+            ? { ...message, sdp: message.sdp.replace('a=fing', 'a=fingerprint:sha-1 00\r\na=fing') }
+            : message,
+      }),
+    ],
   ];
 });
 
@@ -244,7 +387,10 @@ describe('an attempt in which', () => {
     const onIncoming = () => void incoming.push('channel');
     const changes = sides(clock);
     for (const side of ['client', 'server'] as const) {
-      (changes as Record<string, SideOptions>)[side] = { ...changes[side], environment: { onIncoming, ...changes[side]?.environment } };
+      (changes as Record<string, SideOptions>)[side] = {
+        ...changes[side],
+        environment: { onIncoming, ...changes[side]?.environment },
+      };
     }
     const outcome = await run(changes);
     expect(codesOf(outcome)).toEqual([code, code]);
@@ -257,7 +403,10 @@ describe('an attempt in which', () => {
 
   test.each(['warn', 'off'] as const)('the software differs and the policy is "%s" links', async (integrity) => {
     const { clock, run } = open();
-    const outcome = await run({ client: integrityPolicy(integrity), server: { key: makeKey(2, clock, { ...FACTS, integrity: 'b'.repeat(64) }) } });
+    const outcome = await run({
+      client: integrityPolicy(integrity),
+      server: { key: makeKey(2, clock, { ...FACTS, integrity: 'b'.repeat(64) }) },
+    });
     expect(linked(outcome.client).facts.warnings).toHaveLength(integrity === 'warn' ? 1 : 0);
   });
 
@@ -269,7 +418,10 @@ describe('an attempt in which', () => {
     ["the server's claim", 'server', isHandshake],
   ])('%s never comes ends with LINK_HANDSHAKE_TIMEOUT at both sides', async (_, silent, isLost) => {
     const { network, sent, run } = open({}, { delayMs: NEVER_MS });
-    const outcome = await run({ deadlineMs: 3000, carry: (message, from) => (from === silent && isLost(message) ? undefined : message) });
+    const outcome = await run({
+      deadlineMs: 3000,
+      carry: (message, from) => (from === silent && isLost(message) ? undefined : message),
+    });
     expect(codesOf(outcome)).toEqual(['LINK_HANDSHAKE_TIMEOUT', 'LINK_HANDSHAKE_TIMEOUT']);
     expect(sent).toEqual([]);
     expect(network.openConnections).toBe(0);
@@ -285,7 +437,8 @@ describe('an attempt in which', () => {
     const record = Buffer.concat([Buffer.from([1, 0, 0, 0, 0, 0, 0]), Buffer.alloc(20)]);
     const { engine } = capturing(network, (send) => send(record));
     // Its claim is lost in signaling, so the first that it says is said on the control lane.
-    const carry = (message: AttemptMessage, from: string) => (from === 'server' && message.kind === 'link.more' ? undefined : message);
+    const carry = (message: AttemptMessage, from: string) =>
+      from === 'server' && message.kind === 'link.more' ? undefined : message;
     const outcome = await run({ server: { environment: { engine } }, carry });
     expect(codesOf(outcome)).toEqual(['LINK_PROTOCOL_VIOLATED', 'LINK_PROTOCOL_VIOLATED']);
   });

@@ -56,7 +56,14 @@ class Fabric {
     const sealingKey = await key.issueSealingKey();
     this.#sealingKeys.set(key.nodeId, sealingKey.publicKey);
     const random = seededRandom(seed * 7919 + this.#nodes.length);
-    const router = openRouter({ keyHolder: key, sealingKey, authorize: () => true, onMessage: (message) => keeper.receive(message), clock, random });
+    const router = openRouter({
+      keyHolder: key,
+      sealingKey,
+      authorize: () => true,
+      onMessage: (message) => keeper.receive(message),
+      clock,
+      random,
+    });
     router.addCarrier((onEnvelope) => this.#signaling.open({ nodeId: key.nodeId, onEnvelope }));
     const inner = tappedEngine(this.rtc, random);
     const createPeerConnection: typeof inner.createPeerConnection = (configuration) => {
@@ -100,12 +107,14 @@ class Fabric {
     await this.until(() => this.clock.monotonicMs() >= endMs, ms + 1000);
   }
 
-  /** Closes everything and checks that nothing is left. */
+  /** Closes everything; throws when something is left. */
   async close(): Promise<void> {
-    await this.settled(Promise.all(this.#nodes.map(async ({ keeper, router }) => Promise.all([keeper.close(), router.close()]))));
+    await this.settled(
+      Promise.all(this.#nodes.map(async ({ keeper, router }) => Promise.all([keeper.close(), router.close()]))),
+    );
     await this.pass(60_000);
-    expect(this.rtc.openConnections).toBe(0);
-    expect(this.clock.pendingTimers).toBe(0);
+    const left = `${this.rtc.openConnections} connections and ${this.clock.pendingTimers} timers`;
+    if (left !== '0 connections and 0 timers') throw new Error(`${left} were left behind`);
   }
 }
 
@@ -132,33 +141,39 @@ describe('a keeper', () => {
     expect([ada.links[0]?.facts.role, bob.links[0]?.facts.role]).toEqual(['client', 'server']);
   });
 
-  test.each(Array.from({ length: 16 }, (_, seed) => seed))('makes exactly one link when both offer at once (seed %i)', async (seed) => {
-    const fabric = new Fabric({ seed, signalingDelayMs: 120, signalingLoss: seed % 2 === 0 ? 0 : 0.2 });
-    const [ada, bob] = [await fabric.node(2 * seed + 1), await fabric.node(2 * seed + 2)];
-    ada.keeper.keep(bob.id);
-    if (seed % 3 === 0) await fabric.pass(seed * 5);
-    bob.keeper.keep(ada.id);
-    await fabric.until(() => isLinked(ada, bob) && isLinked(bob, ada));
-    await fabric.pass(30_000);
-    expect(isLinked(ada, bob) && isLinked(bob, ada)).toBe(true);
-    expect(fabric.rtc.openConnections).toBe(2);
-    // Both hold the ends of one and the same link.
-    const [near, far] = [ada.keeper.status(bob.id)?.link as Link, bob.keeper.status(ada.id)?.link as Link];
-    expect(new Set([near.facts.role, far.facts.role]).size).toBe(2);
-    const before = far.stats().bytesReceived;
-    near.openStream('x', Buffer.alloc(1000));
-    await fabric.pass(100);
-    expect(far.stats().bytesReceived - before).toBeGreaterThan(1000);
-  });
+  test.each(Array.from({ length: 16 }, (_, seed) => seed))(
+    'makes exactly one link when both offer at once (seed %i)',
+    async (seed) => {
+      const fabric = new Fabric({ seed, signalingDelayMs: 120, signalingLoss: seed % 2 === 0 ? 0 : 0.2 });
+      const [ada, bob] = [await fabric.node(2 * seed + 1), await fabric.node(2 * seed + 2)];
+      ada.keeper.keep(bob.id);
+      if (seed % 3 === 0) await fabric.pass(seed * 5);
+      bob.keeper.keep(ada.id);
+      await fabric.until(() => isLinked(ada, bob) && isLinked(bob, ada));
+      await fabric.pass(30_000);
+      expect(isLinked(ada, bob) && isLinked(bob, ada)).toBe(true);
+      expect(fabric.rtc.openConnections).toBe(2);
+      // Both hold the ends of one and the same link.
+      const [near, far] = [ada.keeper.status(bob.id)?.link as Link, bob.keeper.status(ada.id)?.link as Link];
+      expect(new Set([near.facts.role, far.facts.role]).size).toBe(2);
+      const before = far.stats().bytesReceived;
+      near.openStream('x', Buffer.alloc(1000));
+      await fabric.pass(100);
+      expect(far.stats().bytesReceived - before).toBeGreaterThan(1000);
+    },
+  );
 
-  test.each(Array.from({ length: 12 }, (_, seed) => seed))('links although signaling loses 30 of 100 envelopes (seed %i)', async (seed) => {
-    const fabric = new Fabric({ seed, signalingLoss: 0.3, signalingDelayMs: 40 });
-    const [ada, bob] = [await fabric.node(1), await fabric.node(2)];
-    ada.keeper.keep(bob.id);
-    bob.keeper.listen(ada.id);
-    await fabric.until(() => isLinked(ada, bob) && isLinked(bob, ada), 15_000);
-    expect(ada.connectionsMade).toBe(1); // said again, not begun again
-  });
+  test.each(Array.from({ length: 12 }, (_, seed) => seed))(
+    'links although signaling loses 30 of 100 envelopes (seed %i)',
+    async (seed) => {
+      const fabric = new Fabric({ seed, signalingLoss: 0.3, signalingDelayMs: 40 });
+      const [ada, bob] = [await fabric.node(1), await fabric.node(2)];
+      ada.keeper.keep(bob.id);
+      bob.keeper.listen(ada.id);
+      await fabric.until(() => isLinked(ada, bob) && isLinked(bob, ada), 15_000);
+      expect(ada.connectionsMade).toBe(1); // said again, not begun again
+    },
+  );
 
   test('ends a link whose path is cut with LINK_LOST at both sides, and links again once it is mended', async () => {
     const { fabric, ada, bob } = await linkedPair();
@@ -202,7 +217,10 @@ describe('a keeper', () => {
     expect(stream?.destroyed).toBe(true);
     expect(ada.keeper.status(bob.id)).toBeUndefined();
     await fabric.until(() => !isLinked(bob, ada));
-    expect(bob.keeper.status(ada.id)).toMatchObject({ state: 'waiting', lastError: { code: 'LINK_UNPAIRED', message: 'you were removed' } });
+    expect(bob.keeper.status(ada.id)).toMatchObject({
+      state: 'waiting',
+      lastError: { code: 'LINK_UNPAIRED', message: 'you were removed' },
+    });
     const before = bob.connectionsMade;
     await fabric.pass(25_000);
     expect(bob.connectionsMade).toBe(before); // what a person did, it takes a person to mend
@@ -217,7 +235,10 @@ describe('a keeper', () => {
     waiting.catch(() => {});
     const closing = Promise.all([ada.keeper.close(), ada.keeper.close()]);
     await fabric.settled(closing);
-    await expect(fabric.settled(waiting, 1000)).rejects.toMatchObject({ code: 'LINK_NOT_CONNECTED', cause: { code: 'LINK_SHUTDOWN' } });
+    await expect(fabric.settled(waiting, 1000)).rejects.toMatchObject({
+      code: 'LINK_NOT_CONNECTED',
+      cause: { code: 'LINK_SHUTDOWN' },
+    });
     expect(await bob.links[0]?.ended).toMatchObject({ code: 'LINK_SHUTDOWN' });
     expect(fabric.rtc.openConnections).toBeLessThanOrEqual(1);
     ada.keeper.keep(bob.id); // too late, and harmless
@@ -255,8 +276,20 @@ describe('a keeper', () => {
     ada.keeper.listen(bob.id);
     const random = seededRandom(1);
     const offer = () => {
-      const body = { attempt: random.bytes(16), sdp: 'v=0\r\n', candidates: [], flight: random.bytes(100), nonce: random.bytes(32) };
-      ada.keeper.receive({ from: bob.id, kind: 'link.offer', via: 'test', sequence: 1, body: encodeAttemptMessage({ kind: 'link.offer', ...body }) });
+      const body = {
+        attempt: random.bytes(16),
+        sdp: 'v=0\r\n',
+        candidates: [],
+        flight: random.bytes(100),
+        nonce: random.bytes(32),
+      };
+      ada.keeper.receive({
+        from: bob.id,
+        kind: 'link.offer',
+        via: 'test',
+        sequence: 1,
+        body: encodeAttemptMessage({ kind: 'link.offer', ...body }),
+      });
     };
     for (let count = 0; count < 1000; count += 1) offer();
     expect(ada.connectionsMade).toBe(8);

@@ -5,7 +5,7 @@ import { createSecureContext, type SecureContext, type SecureContextOptions } fr
 import { type Clock, type Random, silentLogger } from '@claw/base';
 import type { NodeId, RtcEngine, RuntimeFacts } from '@claw/contracts';
 import { NodeKey } from '@claw/identity';
-import { type MemoryRtcNetwork, seededRandom, VirtualClock } from '@claw/testkit';
+import { type MemoryRtcNetwork, seededRandom, type VirtualClock } from '@claw/testkit';
 import type { AttemptMessage } from '../src/connect/attempt-messages.ts';
 import type { Link } from '../src/connect/link.ts';
 import { LinkAttempt, type LinkEnvironment } from '../src/connect/link-attempt.ts';
@@ -15,11 +15,20 @@ import { DEFAULT_SESSION_LIMITS } from '../src/session/limits.ts';
 export const FACTS: RuntimeFacts = { integrity: 'a'.repeat(64), version: '1.0.0' };
 
 /** A TLS context over a new leaf of `key`; what `options` says overrides. */
-export async function makeContext(key: Pick<NodeKey, 'issueLeaf'>, options: SecureContextOptions = {}): Promise<SecureContext> {
+export async function makeContext(
+  key: Pick<NodeKey, 'issueLeaf'>,
+  options: SecureContextOptions = {},
+): Promise<SecureContext> {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const leaf = await key.issueLeaf(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32), 600_000);
   const cert = `-----BEGIN CERTIFICATE-----\n${Buffer.from(leaf).toString('base64')}\n-----END CERTIFICATE-----\n`;
-  return createSecureContext({ key: privateKey.export({ format: 'pem', type: 'pkcs8' }), cert, minVersion: 'TLSv1.3', ca: [], ...options });
+  return createSecureContext({
+    key: privateKey.export({ format: 'pem', type: 'pkcs8' }),
+    cert,
+    minVersion: 'TLSv1.3',
+    ca: [],
+    ...options,
+  });
 }
 
 export function makeKey(seed: number, clock: Clock, facts = FACTS): NodeKey {
@@ -80,7 +89,7 @@ export async function runSettled<T>(clock: VirtualClock, promise: Promise<T>, li
   };
   promise.then(note, note);
   await runUntil(clock, () => done, limitMs);
-  return await promise;
+  return promise;
 }
 
 export interface SideOptions {
@@ -151,6 +160,7 @@ export async function runAttempt(clock: VirtualClock, options: AttemptPairOption
 
 /** The codes with which both sides ended, or `linked`. */
 export function codesOf({ client, server }: AttemptOutcome): [client: string, server: string] {
-  const codeOf = (outcome: PromiseSettledResult<Link>) => (outcome.status === 'fulfilled' ? 'linked' : outcome.reason.code);
+  const codeOf = (outcome: PromiseSettledResult<Link>) =>
+    outcome.status === 'fulfilled' ? 'linked' : outcome.reason.code;
   return [codeOf(client), codeOf(server)];
 }

@@ -9,9 +9,9 @@ import type { ClawError } from '@claw/base';
 import type { RtcDataChannel } from '@claw/contracts';
 import { VirtualClock } from '@claw/testkit';
 import { describe, expect, test } from 'vitest';
+import { fromWireCode } from '../src/errors.ts';
 import { LaneOpener } from '../src/seal/lane-opener.ts';
 import { LaneSealer } from '../src/seal/lane-sealer.ts';
-import { fromWireCode } from '../src/errors.ts';
 import { decodeFrame, encodeFrame, payloadHead } from '../src/session/frames.ts';
 import type { IncomingChannel } from '../src/session/incoming-channel.ts';
 import { BULK_LANE, CONTROL_LANE, LANE_IDS, laneReliability } from '../src/session/lanes.ts';
@@ -108,7 +108,9 @@ class Attacker {
   /** The code that the victim gave for the end, as its peer reads it. */
   told(): string | undefined {
     const opener = new LaneOpener(BACK, CONTROL_LANE, laneReliability(CONTROL_LANE));
-    const frames = (this.lanes.get(CONTROL_LANE)?.sent ?? []).map((record) => decodeFrame(opener.open(record) as Buffer));
+    const frames = (this.lanes.get(CONTROL_LANE)?.sent ?? []).map((record) =>
+      decodeFrame(opener.open(record) as Buffer),
+    );
     const last = frames.at(-1);
     return last?.type === 'close' ? fromWireCode(last.code, 'LINK_CLOSED_BY_PEER') : undefined;
   }
@@ -134,39 +136,103 @@ const FRAME_CASES: readonly [what: string, code: string, offence: (attacker: Att
   ['sends an unknown frame', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(BULK_LANE, Buffer.from([0x7f, 1]))],
   ['sends an empty frame', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(BULK_LANE, Buffer.alloc(0))],
   ['sends a cut frame', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(CONTROL_LANE, Buffer.from([0x04, 0xc0]))],
-  ['sends a number beyond 2^53', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(CONTROL_LANE, Buffer.from([0x02, ...Array(8).fill(0xff)]))],
-  ['opens on the control lane', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(CONTROL_LANE, encodeFrame({ type: 'open', channel: 1, kind: 'stream', service: '', meta: Buffer.alloc(0) }))],
+  [
+    'sends a number beyond 2^53',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => a.say(CONTROL_LANE, Buffer.from([0x02, ...Array(8).fill(0xff)])),
+  ],
+  [
+    'opens on the control lane',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) =>
+      a.say(
+        CONTROL_LANE,
+        encodeFrame({ type: 'open', channel: 1, kind: 'stream', service: '', meta: Buffer.alloc(0) }),
+      ),
+  ],
   ['pings on the bulk lane', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(BULK_LANE, encodeFrame({ type: 'ping', id: 1 }))],
-  ['closes on a lossy lane', 'LINK_PROTOCOL_VIOLATED', (a) => a.say(4, encodeFrame({ type: 'close', code: 0, reason: '' }))],
-  ['sends a message on the control lane', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1, 'message'), a.message(CONTROL_LANE, 1, Buffer.alloc(1)))],
-  ['sends a part on an unordered lane', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1, 'message'), a.message(2, 1, Buffer.alloc(1), 'messagePart'))],
-  ['sends a part on a lossy lane', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1, 'message'), a.message(4, 1, Buffer.alloc(1), 'messagePart'))],
+  [
+    'closes on a lossy lane',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => a.say(4, encodeFrame({ type: 'close', code: 0, reason: '' })),
+  ],
+  [
+    'sends a message on the control lane',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1, 'message'), a.message(CONTROL_LANE, 1, Buffer.alloc(1))),
+  ],
+  [
+    'sends a part on an unordered lane',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1, 'message'), a.message(2, 1, Buffer.alloc(1), 'messagePart')),
+  ],
+  [
+    'sends a part on a lossy lane',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1, 'message'), a.message(4, 1, Buffer.alloc(1), 'messagePart')),
+  ],
   ['uses a channel that was never opened', 'LINK_PROTOCOL_VIOLATED', (a) => a.data(1, Buffer.alloc(1))],
   ["uses a channel of the victim's that was never opened", 'LINK_PROTOCOL_VIOLATED', (a) => a.data(2, Buffer.alloc(1))],
   ['uses channel 0', 'LINK_PROTOCOL_VIOLATED', (a) => a.data(0, Buffer.alloc(1))],
   ['opens a channel twice', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1), a.open(1))],
-  ['opens a channel again that ended', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1), a.say(BULK_LANE, encodeFrame({ type: 'reset', channel: 1, code: 32, reason: '' })), a.open(1))],
+  [
+    'opens a channel again that ended',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1), a.say(BULK_LANE, encodeFrame({ type: 'reset', channel: 1, code: 32, reason: '' })), a.open(1)),
+  ],
   ['opens a lower channel', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(9), a.open(3))],
   ["opens one of the victim's numbers", 'LINK_PROTOCOL_VIOLATED', (a) => a.open(2)],
-  ['sends data on a message channel', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1, 'message'), a.data(1, Buffer.alloc(1)))],
-  ['ends a message channel', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1, 'message'), a.say(BULK_LANE, encodeFrame({ type: 'end', channel: 1 })))],
-  ['sends a message on a stream', 'LINK_PROTOCOL_VIOLATED', (a) => (a.open(1), a.message(BULK_LANE, 1, Buffer.alloc(1)))],
-  ['sends data after its end', 'LINK_FLOW_VIOLATED', (a) => (a.open(1), a.say(BULK_LANE, encodeFrame({ type: 'end', channel: 1 })), a.data(1, Buffer.alloc(1)))],
-  ['alters a record', 'LINK_SEAL_BROKEN', (a) => {
-    const record = a.seal(BULK_LANE, encodeFrame({ type: 'end', channel: 1 }));
-    record[9] = (record[9] as number) ^ 1;
-    a.deliver(BULK_LANE, record);
-  }],
-  ['replays a record', 'LINK_SEAL_BROKEN', (a) => {
-    const record = a.seal(CONTROL_LANE, encodeFrame({ type: 'ping', id: 1 }));
-    a.deliver(CONTROL_LANE, record);
-    a.deliver(CONTROL_LANE, record);
-  }],
-  ['leaves a record out', 'LINK_SEAL_BROKEN', (a) => {
-    a.seal(CONTROL_LANE, encodeFrame({ type: 'ping', id: 1 }));
-    a.say(CONTROL_LANE, encodeFrame({ type: 'ping', id: 2 }));
-  }],
-  ['moves a record to another lane', 'LINK_SEAL_BROKEN', (a) => a.deliver(BULK_LANE, a.seal(CONTROL_LANE, encodeFrame({ type: 'ping', id: 1 })))],
+  [
+    'sends data on a message channel',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1, 'message'), a.data(1, Buffer.alloc(1))),
+  ],
+  [
+    'ends a message channel',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1, 'message'), a.say(BULK_LANE, encodeFrame({ type: 'end', channel: 1 }))),
+  ],
+  [
+    'sends a message on a stream',
+    'LINK_PROTOCOL_VIOLATED',
+    (a) => (a.open(1), a.message(BULK_LANE, 1, Buffer.alloc(1))),
+  ],
+  [
+    'sends data after its end',
+    'LINK_FLOW_VIOLATED',
+    (a) => (a.open(1), a.say(BULK_LANE, encodeFrame({ type: 'end', channel: 1 })), a.data(1, Buffer.alloc(1))),
+  ],
+  [
+    'alters a record',
+    'LINK_SEAL_BROKEN',
+    (a) => {
+      const record = a.seal(BULK_LANE, encodeFrame({ type: 'end', channel: 1 }));
+      record[9] = (record[9] as number) ^ 1;
+      a.deliver(BULK_LANE, record);
+    },
+  ],
+  [
+    'replays a record',
+    'LINK_SEAL_BROKEN',
+    (a) => {
+      const record = a.seal(CONTROL_LANE, encodeFrame({ type: 'ping', id: 1 }));
+      a.deliver(CONTROL_LANE, record);
+      a.deliver(CONTROL_LANE, record);
+    },
+  ],
+  [
+    'leaves a record out',
+    'LINK_SEAL_BROKEN',
+    (a) => {
+      a.seal(CONTROL_LANE, encodeFrame({ type: 'ping', id: 1 }));
+      a.say(CONTROL_LANE, encodeFrame({ type: 'ping', id: 2 }));
+    },
+  ],
+  [
+    'moves a record to another lane',
+    'LINK_SEAL_BROKEN',
+    (a) => a.deliver(BULK_LANE, a.seal(CONTROL_LANE, encodeFrame({ type: 'ping', id: 1 }))),
+  ],
   ['sends a record of no length', 'LINK_SEAL_BROKEN', (a) => a.deliver(BULK_LANE, Buffer.alloc(0))],
 ];
 
@@ -210,16 +276,21 @@ describe('a peer with valid keys that', () => {
     ['floods pings', (a, turn) => a.say(CONTROL_LANE, encodeFrame({ type: 'ping', id: turn }))],
     ['floods marks', (a) => a.say(CONTROL_LANE, encodeFrame({ type: 'mark', lane: 4, sequence: 1 }))],
     ['floods opens that are refused', (a, turn) => a.open(2 * turn + 1)],
-  ])('%s and does not read the answers is cut off with LINK_PEER_ABUSE', (_, offence) => {
-    const attacker = new Attacker();
-    attacker.onIncoming = (channel) => channel.refuse('STREAM_UNKNOWN_SERVICE', 'there is no such service, and here is a long reason for it');
-    attacker.reads = false;
-    const turns = attacker.repeat(200_000, (turn) => offence(attacker, turn));
-    expect(attacker.ended?.code).toBe('LINK_PEER_ABUSE');
-    expect(turns).toBeGreaterThan(1000);
-    const waiting = [...attacker.lanes.values()].reduce((sum, lane) => sum + lane.bufferedAmount, 0);
-    expect(waiting).toBeLessThan(3 * MIB);
-  }, 30_000);
+  ])(
+    '%s and does not read the answers is cut off with LINK_PEER_ABUSE',
+    (_, offence) => {
+      const attacker = new Attacker();
+      attacker.onIncoming = (channel) =>
+        channel.refuse('STREAM_UNKNOWN_SERVICE', 'there is no such service, and here is a long reason for it');
+      attacker.reads = false;
+      const turns = attacker.repeat(200_000, (turn) => offence(attacker, turn));
+      expect(attacker.ended?.code).toBe('LINK_PEER_ABUSE');
+      expect(turns).toBeGreaterThan(1000);
+      const waiting = [...attacker.lanes.values()].reduce((sum, lane) => sum + lane.bufferedAmount, 0);
+      expect(waiting).toBeLessThan(3 * MIB);
+    },
+    30_000,
+  );
 
   test('never reads holds up a writer at the engine, not in memory', () => {
     const attacker = new Attacker({ maxIncomingChannels: 64 });
@@ -272,7 +343,8 @@ describe('a peer with valid keys that', () => {
       if (channel.kind === 'stream') held.push(channel.acceptStream());
       else channel.acceptMessages((message) => new Promise<void>(() => held.push(message)));
     };
-    for (let channel = 0; channel < 4; channel += 1) attacker.open(2 * channel + 1, kind === 'stream' ? 'stream' : 'message');
+    for (let channel = 0; channel < 4; channel += 1)
+      attacker.open(2 * channel + 1, kind === 'stream' ? 'stream' : 'message');
     const payload = Buffer.alloc(length);
     const offend = (turn: number) => {
       const channel = 2 * (turn % 4) + 1;

@@ -20,7 +20,11 @@ interface Messages {
 }
 
 /** A message channel that is accepted at the other end; `take` defaults to keeping what comes in `got`. */
-async function openMessages(options: SessionPairOptions = {}, reliability = ORDERED, take?: MessageHandler): Promise<Messages> {
+async function openMessages(
+  options: SessionPairOptions = {},
+  reliability = ORDERED,
+  take?: MessageHandler,
+): Promise<Messages> {
   const pair = await openSessionPair(options);
   const near = pair.left.session.openMessages('test', reliability);
   await pair.until(() => pair.right.incoming.length === 1);
@@ -38,27 +42,31 @@ const numbered = (index: number, length = 100) => {
 };
 const numbersIn = (got: readonly Buffer[]) => got.map((message) => message.readUInt32BE(0));
 const rising = (count: number) => Array.from({ length: count }, (_, index) => index);
-const strictlyRising = (numbers: readonly number[]) => numbers.every((number, at) => at === 0 || number > (numbers[at - 1] as number));
+const strictlyRising = (numbers: readonly number[]) =>
+  numbers.every((number, at) => at === 0 || number > (numbers[at - 1] as number));
 
 describe('a message channel', () => {
   test('that is reliable and ordered brings every message once and in order, whatever the network does', async () => {
     const { pair, near, got } = await openMessages({ delayMs: 5, loss: 0.5, reorder: 0.5, bytesPerMs: 500 });
-    for (const index of rising(400)) near.send(numbered(index));
+    for (const index of rising(400)) void near.send(numbered(index));
     await pair.until(() => got.length === 400);
     expect(numbersIn(got)).toEqual(rising(400));
   });
 
   test('that is reliable and unordered brings every message once', async () => {
     const { pair, near, got } = await openMessages({ delayMs: 5, loss: 0.5, reorder: 0.5, bytesPerMs: 500 }, UNORDERED);
-    for (const index of rising(400)) near.send(numbered(index));
+    for (const index of rising(400)) void near.send(numbered(index));
     await pair.until(() => got.length === 400);
     expect(numbersIn(got)).not.toEqual(rising(400)); // else this network proves nothing
     expect(numbersIn(got).toSorted((a, b) => a - b)).toEqual(rising(400));
   });
 
   test('that is lossy and ordered brings messages at most once and in order', async () => {
-    const { pair, near, got } = await openMessages({ delayMs: 5, loss: 0.3, reorder: 0.5, bytesPerMs: 500 }, LOSSY_ORDERED);
-    for (const index of rising(400)) near.send(numbered(index));
+    const { pair, near, got } = await openMessages(
+      { delayMs: 5, loss: 0.3, reorder: 0.5, bytesPerMs: 500 },
+      LOSSY_ORDERED,
+    );
+    for (const index of rising(400)) void near.send(numbered(index));
     await pair.clock.advance(1000);
     expect(got.length).toBeGreaterThan(200);
     expect(got.length).toBeLessThan(360);
@@ -66,8 +74,11 @@ describe('a message channel', () => {
   });
 
   test('that is lossy and unordered brings messages at most once', async () => {
-    const { pair, near, got } = await openMessages({ delayMs: 5, loss: 0.3, reorder: 0.5, bytesPerMs: 500 }, LOSSY_UNORDERED);
-    for (const index of rising(400)) near.send(numbered(index));
+    const { pair, near, got } = await openMessages(
+      { delayMs: 5, loss: 0.3, reorder: 0.5, bytesPerMs: 500 },
+      LOSSY_UNORDERED,
+    );
+    for (const index of rising(400)) void near.send(numbered(index));
     await pair.clock.advance(1000);
     expect(got.length).toBeGreaterThan(200);
     expect(new Set(numbersIn(got)).size).toBe(got.length);
@@ -83,7 +94,7 @@ describe('a message channel', () => {
         const reliable: number[] = [];
         for (const [index, [reliability, length]] of steps.entries()) {
           near.reliability = reliability;
-          if (!reliability.reliable) near.send(numbered(index, Math.min(length, 60_000)));
+          if (!reliability.reliable) void near.send(numbered(index, Math.min(length, 60_000)));
           else if (near.send(numbered(index, length))) reliable.push(index);
         }
         await pair.until(() => reliable.every((index) => numbersIn(got).includes(index)));
@@ -102,10 +113,10 @@ describe('a message channel', () => {
   test('cuts a long message and joins it again, and keeps its place among short ones', async () => {
     const { pair, near, got } = await openMessages();
     const long = pattern(MIB);
-    near.send(Buffer.from('before'));
-    near.send(long);
-    near.send(Buffer.alloc(0));
-    near.send(Buffer.from('after'));
+    void near.send(Buffer.from('before'));
+    void near.send(long);
+    void near.send(Buffer.alloc(0));
+    void near.send(Buffer.from('after'));
     await pair.until(() => got.length === 4);
     expect(got[0]?.toString()).toBe('before');
     expect(got[1]?.equals(long)).toBe(true);
@@ -115,7 +126,7 @@ describe('a message channel', () => {
 
   test('sends a long message in order although it is set to unordered', async () => {
     const { pair, near, got } = await openMessages({ delayMs: 5, reorder: 0.5 }, UNORDERED);
-    near.send(pattern(300_000));
+    void near.send(pattern(300_000));
     await pair.until(() => got.length === 1);
     expect(got[0]?.equals(pattern(300_000))).toBe(true);
   });
@@ -131,9 +142,9 @@ describe('a message channel', () => {
   test('keeps reliable messages that come before the receiver has accepted', async () => {
     const pair = await openSessionPair();
     const near = pair.left.session.openMessages('test', ORDERED);
-    for (const index of rising(20)) near.send(numbered(index));
+    for (const index of rising(20)) void near.send(numbered(index));
     near.reliability = UNORDERED;
-    for (const index of rising(20)) near.send(numbered(20 + index));
+    for (const index of rising(20)) void near.send(numbered(20 + index));
     await pair.clock.advance(500);
     const got: Buffer[] = [];
     pair.right.incoming[0]?.acceptMessages((message) => void got.push(message));
@@ -161,17 +172,20 @@ describe('a message channel', () => {
   });
 
   test.each([
-    ['throws', () => {
-      throw new Error('a bug');
-    }],
+    [
+      'throws',
+      () => {
+        throw new Error('a bug');
+      },
+    ],
     ['rejects', () => Promise.reject(new Error('a bug'))],
   ])('whose handler %s ends alone, is told once and why', async (_, handler: MessageHandler) => {
     const { pair, near, far } = await openMessages({}, ORDERED, handler);
     const ends: unknown[] = [];
     near.onClose = (error) => ends.push(error);
     far.onClose = (error) => ends.push(error);
-    near.send(Buffer.from('one'));
-    near.send(Buffer.from('two'));
+    void near.send(Buffer.from('one'));
+    void near.send(Buffer.from('two'));
     await pair.until(() => ends.length === 2);
     await pair.clock.advance(100);
     expect(ends).toMatchObject([
@@ -197,7 +211,7 @@ describe('a message channel', () => {
     const pair = await openSessionPair({ bytesPerMs: 20_000 });
     for (let round = 0; round < 40; round += 1) {
       const near = pair.left.session.openMessages('test', ORDERED); // 40 MiB in all, over twice the link window
-      near.send(pattern(MIB));
+      void near.send(pattern(MIB));
       await pair.clock.advance(round % 4 === 0 ? 0 : 7);
       near.close();
       await pair.clock.advance(20);
@@ -252,7 +266,7 @@ describe('lossy messages', () => {
     };
     const { pair, near } = await openMessages({}, LOSSY_UNORDERED, never);
     for (let round = 0; round < 100; round += 1) {
-      for (let burst = 0; burst < 10; burst += 1) near.send(numbered(burst, 10_000));
+      for (let burst = 0; burst < 10; burst += 1) void near.send(numbered(burst, 10_000));
       await pair.clock.advance(10);
     }
     expect(handled).toBeGreaterThan(90);
@@ -265,7 +279,8 @@ describe('link credit', () => {
     const pair = await openSessionPair({ bytesPerMs: 50_000 });
     let got = 0;
     pair.right.onIncoming = (channel) => void channel.acceptMessages((message) => void (got += message.length));
-    for (let channel = 0; channel < 40; channel += 1) pair.left.session.openMessages('test', ORDERED).send(pattern(MIB));
+    for (let channel = 0; channel < 40; channel += 1)
+      void pair.left.session.openMessages('test', ORDERED).send(pattern(MIB));
     await pair.until(() => got === 40 * MIB);
   });
 
@@ -277,7 +292,12 @@ describe('link credit', () => {
       fc.record({ do: fc.constant('reset' as const), size: fc.nat(20) }),
       fc.record({ do: fc.constant('wait' as const), size: fc.nat(30) }),
     );
-    const limits = { channelWindowBytes: 256 * 1024, linkWindowBytes: 384 * 1024, maxMessageBytes: 150_000, bulkHighWaterBytes: 100_000 };
+    const limits = {
+      channelWindowBytes: 256 * 1024,
+      linkWindowBytes: 384 * 1024,
+      maxMessageBytes: 150_000,
+      bulkHighWaterBytes: 100_000,
+    };
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 40 }), fc.nat(1000), async (actions, seed) => {
         const pair = await openSessionPair({ delayMs: 2, reorder: 0.3, bytesPerMs: 20_000, seed, limits });
@@ -303,7 +323,7 @@ describe('link credit', () => {
             other.write(Buffer.alloc(size));
             doomed.push(other);
             const cut = pair.left.session.openMessages('doomed', ORDERED);
-            cut.send(Buffer.alloc(Math.min(size, 150_000)));
+            void cut.send(Buffer.alloc(Math.min(size, 150_000)));
             doomed.push(cut);
           } else if (what === 'reset') {
             const victim = doomed.splice(size % Math.max(1, doomed.length), 1)[0];
@@ -313,7 +333,7 @@ describe('link credit', () => {
             await pair.clock.advance(size);
           } else {
             channel.reliability = what === 'message' ? ORDERED : UNORDERED;
-            channel.send(Buffer.alloc(size));
+            void channel.send(Buffer.alloc(size));
             expected.messages += 1;
           }
         }

@@ -46,7 +46,7 @@ class World {
     };
     promise.then(note, note);
     await this.until(() => done);
-    return await promise;
+    return promise;
   }
 
   async close(): Promise<void> {
@@ -64,7 +64,13 @@ class TestNode {
   readonly paired: PeerRecord[] = [];
   readonly removed: [peer: NodeId, byPeer: boolean][] = [];
 
-  private constructor(id: NodeId, home: string, peers: PeerStore, router: Router, options: Omit<PairingOptions, 'onPaired' | 'onRemoved'>) {
+  private constructor(
+    id: NodeId,
+    home: string,
+    peers: PeerStore,
+    router: Router,
+    options: Omit<PairingOptions, 'onPaired' | 'onRemoved'>,
+  ) {
     this.id = id;
     this.home = home;
     this.peers = peers;
@@ -103,7 +109,7 @@ class TestNode {
         world.losses[kind] = left - 1;
         return { sequence: 0, expiresAtMs: 0, carriers: 0, resend: () => 0 };
       }
-      return await router.post(to, kind, body, { lifetimeMs });
+      return router.post(to, kind, body, { lifetimeMs });
     };
     const node = new TestNode(keyHolder.nodeId, home, peers, router, {
       keyHolder,
@@ -196,7 +202,9 @@ describe('pairing', () => {
     const { world, desk, lap } = await open();
     world.losses['pair.accept'] = 1000;
     const { text } = await desk.pairing.invite();
-    await expect(world.settled(lap.pairing.join(text, { timeoutMs: 2000 }))).rejects.toMatchObject({ code: 'PAIR_TIMEOUT' });
+    await expect(world.settled(lap.pairing.join(text, { timeoutMs: 2000 }))).rejects.toMatchObject({
+      code: 'PAIR_TIMEOUT',
+    });
     expect(desk.peers.get(lap.id)?.state).toBe('paired');
     expect(lap.peers.get(desk.id)).toBeUndefined();
     world.losses['pair.accept'] = 0;
@@ -297,7 +305,9 @@ describe('an invite', () => {
     const { world, desk, lap } = await open();
     const { text } = await desk.pairing.invite();
     world.losses['pair.request'] = 1000;
-    await expect(world.settled(lap.pairing.join(text, { timeoutMs: 2000 }))).rejects.toMatchObject({ code: 'PAIR_TIMEOUT' });
+    await expect(world.settled(lap.pairing.join(text, { timeoutMs: 2000 }))).rejects.toMatchObject({
+      code: 'PAIR_TIMEOUT',
+    });
     world.losses['pair.request'] = 0;
     await expect(world.settled(lap.pairing.join(text))).resolves.toMatchObject({ state: 'paired' });
   });
@@ -331,7 +341,11 @@ describe('removing a peer', () => {
     expect(lap.peers.get(desk.id)?.state).toBe('paired');
     const call = async () => {
       const { sealingKey } = lap.peers.get(desk.id) as PeerRecord;
-      await lap.router.post({ to: desk.id, sealingKey: Buffer.from(sealingKey, 'base64') }, 'link.offer', Buffer.from('a call'));
+      await lap.router.post(
+        { to: desk.id, sealingKey: Buffer.from(sealingKey, 'base64') },
+        'link.offer',
+        Buffer.from('a call'),
+      );
       await world.clock.advance(10);
     };
     await call();
@@ -358,7 +372,13 @@ describe('removing a peer', () => {
   test('is not done at the word of a stranger', async () => {
     const { world, desk, lap } = await open();
     await pair(world, desk, lap);
-    desk.pairing.receive({ from: makeKey(9, world.clock).nodeId, kind: 'pair.removed', body: Buffer.alloc(0), via: 'test', sequence: 1 });
+    desk.pairing.receive({
+      from: makeKey(9, world.clock).nodeId,
+      kind: 'pair.removed',
+      body: Buffer.alloc(0),
+      via: 'test',
+      sequence: 1,
+    });
     await world.clock.advance(10);
     expect(desk.peers.get(lap.id)?.state).toBe('paired');
     expect(desk.removed).toEqual([]);

@@ -71,7 +71,7 @@ export async function openSessionPair(options: SessionPairOptions = {}): Promise
     };
     promise.then(note, note);
     await until(() => done, limitMs);
-    return await promise;
+    return promise;
   };
   return { clock, network, left, right, until, settled };
 }

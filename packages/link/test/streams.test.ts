@@ -92,7 +92,7 @@ describe('a stream', () => {
     const wanted = 40_000; // as single bytes they cost more than the channel window
     const got = new Promise<Buffer>((resolve) => {
       const look = () => {
-        const chunk = far.read(wanted) as Buffer | null;
+        const chunk = far.read(wanted);
         if (chunk) resolve(chunk);
       };
       far.on('readable', look);
@@ -126,18 +126,21 @@ describe('a stream', () => {
     expect(most - least).toBeLessThanOrEqual(2 * 64 * 1024);
   });
 
-  test.each(['left', 'right'] as const)('that its %s end destroys with an error ends at the other with that text', async (side) => {
-    const pair = await openSessionPair({ delayMs: 2 });
-    const [near, far] = await openStreamPair(pair);
-    const [own, other] = side === 'left' ? [near, far] : [far, near];
-    near.write('some');
-    far.write('thing');
-    own.destroy(new Error('enough'));
-    await pair.until(() => other.closed);
-    expect(other.errored).toMatchObject({ code: 'STREAM_RESET', message: 'enough' });
-    expect(pair.left.session.stats().openChannels + pair.right.session.stats().openChannels).toBe(0);
-    expect(pair.left.closed).toBeUndefined();
-  });
+  test.each(['left', 'right'] as const)(
+    'that its %s end destroys with an error ends at the other with that text',
+    async (side) => {
+      const pair = await openSessionPair({ delayMs: 2 });
+      const [near, far] = await openStreamPair(pair);
+      const [own, other] = side === 'left' ? [near, far] : [far, near];
+      near.write('some');
+      far.write('thing');
+      own.destroy(new Error('enough'));
+      await pair.until(() => other.closed);
+      expect(other.errored).toMatchObject({ code: 'STREAM_RESET', message: 'enough' });
+      expect(pair.left.session.stats().openChannels + pair.right.session.stats().openChannels).toBe(0);
+      expect(pair.left.closed).toBeUndefined();
+    },
+  );
 
   test('that both ends destroy at once ends at both', async () => {
     const pair = await openSessionPair({ delayMs: 2 });

@@ -81,7 +81,10 @@ const CLEARTEXT_KINDS = ['link.more', 'link.refuse'] as const;
 
 /** The same message for the control lane of the connection it is about. */
 export function encodeCleartext(message: MoreWithKind | RefuseWithKind): Buffer {
-  return Buffer.concat([Buffer.from([CLEARTEXT, CLEARTEXT_KINDS.indexOf(message.kind)]), encodeAttemptMessage(message)]);
+  return Buffer.concat([
+    Buffer.from([CLEARTEXT, CLEARTEXT_KINDS.indexOf(message.kind)]),
+    encodeAttemptMessage(message),
+  ]);
 }
 
 /** @throws ClawError `WIRE_MALFORMED` or `WIRE_TOO_LARGE`. */

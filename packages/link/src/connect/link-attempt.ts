@@ -9,13 +9,21 @@
  */
 
 import { asBuffer, type ClawError, type Clock, errorText, isClawError, type Logger, type Timer } from '@claw/base';
-import type { KeyHolder, NodeId, RtcConfiguration, RtcDataChannel, RtcEngine, RtcIceCandidate, RtcPeerConnection } from '@claw/contracts';
+import type {
+  KeyHolder,
+  NodeId,
+  RtcConfiguration,
+  RtcDataChannel,
+  RtcEngine,
+  RtcIceCandidate,
+  RtcPeerConnection,
+} from '@claw/contracts';
 import type { CertificatePool } from '@claw/identity';
 import type { Posted } from '@claw/signaling';
 import { fromWireCode, type LinkErrorCode, linkError, toWireCode } from '../errors.ts';
 import { channelBinding } from '../handshake/channel-binding.ts';
-import { type HandshakeResult, InnerHandshake } from '../handshake/inner-handshake.ts';
 import type { Segment } from '../handshake/flight-buffer.ts';
+import { type HandshakeResult, InnerHandshake } from '../handshake/inner-handshake.ts';
 import type { LinkPolicy } from '../handshake/link-policy.ts';
 import type { NonceBook } from '../handshake/nonce-book.ts';
 import type { IncomingChannel } from '../session/incoming-channel.ts';
@@ -26,8 +34,8 @@ import { Session } from '../session/session.ts';
 import {
   type AttemptMessage,
   CLEARTEXT,
-  decodeCleartext,
   type DescriptionMessage,
+  decodeCleartext,
   encodeCleartext,
   type MoreMessage,
 } from './attempt-messages.ts';
@@ -113,7 +121,9 @@ export class LinkAttempt {
     this.#connection.onconnectionstatechange = () => this.#onConnectionState();
     for (const lane of LANE_IDS) this.#createChannel(lane);
     this.#timer(options.deadlineMs, () =>
-      this.#refuse(linkError('LINK_HANDSHAKE_TIMEOUT', `no link within ${options.deadlineMs} ms (${this.#progress()})`)),
+      this.#refuse(
+        linkError('LINK_HANDSHAKE_TIMEOUT', `no link within ${options.deadlineMs} ms (${this.#progress()})`),
+      ),
     );
   }
 
@@ -153,7 +163,9 @@ export class LinkAttempt {
         return this.#guard(() => this.#onMore(message));
       case 'link.refuse':
         if (this.#link) return;
-        return this.#fail(linkError(fromWireCode(message.code, 'LINK_CLOSED_BY_PEER'), `the peer refused: ${message.reason}`));
+        return this.#fail(
+          linkError(fromWireCode(message.code, 'LINK_CLOSED_BY_PEER'), `the peer refused: ${message.reason}`),
+        );
       case 'link.offer':
         return; // a repetition of the one that made this attempt
     }
@@ -235,7 +247,8 @@ export class LinkAttempt {
   }
 
   #bind(remote: DescriptionMessage, offerSdp: string, answerSdp: string): void {
-    const [offererNonce, answererNonce] = this.#role === 'client' ? [this.#nonce, remote.nonce] : [remote.nonce, this.#nonce];
+    const [offererNonce, answererNonce] =
+      this.#role === 'client' ? [this.#nonce, remote.nonce] : [remote.nonce, this.#nonce];
     this.#handshake?.bind({
       binding: channelBinding({ attempt: this.#options.id, offerSdp, answerSdp, offererNonce, answererNonce }),
       ownNonce: this.#nonce,
@@ -330,7 +343,9 @@ export class LinkAttempt {
   #onEarlyRecord(lane: number, data: Uint8Array): void {
     if (lane === CONTROL_LANE && data[0] === CLEARTEXT) return this.#onCleartext(data);
     if (!this.#handshakeResult && this.#role === 'client') {
-      return this.#refuse(linkError('LINK_PROTOCOL_VIOLATED', 'the peer sent a record before the link was operational'));
+      return this.#refuse(
+        linkError('LINK_PROTOCOL_VIOLATED', 'the peer sent a record before the link was operational'),
+      );
     }
     this.#earlyBytes += data.length + FRAME_COST_BYTES;
     if (this.#earlyBytes > MAX_EARLY_BYTES) {

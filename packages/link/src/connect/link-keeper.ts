@@ -91,7 +91,11 @@ export class LinkKeeper implements AsyncDisposable {
     try {
       this.#peers.get(message.from)?.receive(decodeAttemptMessage(message.kind, message.body));
     } catch (error) {
-      this.#environment.logger.warn('link.message-refused', { peer: message.from, kind: message.kind, detail: errorText(error) });
+      this.#environment.logger.warn('link.message-refused', {
+        peer: message.from,
+        kind: message.kind,
+        detail: errorText(error),
+      });
     }
   }
 
@@ -99,14 +103,17 @@ export class LinkKeeper implements AsyncDisposable {
    * The operational link to `peer`, waiting up to `timeoutMs` (default 15,000) for one.
    * @throws ClawError `LINK_NOT_CONNECTED`, with the last attempt's error as its cause.
    */
-  async linkTo(peer: NodeId, options: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {}): Promise<Link> {
+  async linkTo(
+    peer: NodeId,
+    options: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
+  ): Promise<Link> {
     const kept = this.#peers.get(peer);
     if (!kept) throw linkError('LINK_NOT_CONNECTED', 'this node does not keep a link to that peer');
     const present = kept.status().link;
     if (present) return present;
     options.signal?.throwIfAborted();
     kept.connect();
-    return await this.#waitForLink(peer, kept, options);
+    return this.#waitForLink(peer, kept, options);
   }
 
   /** Ends every link with `LINK_SHUTDOWN`, so that peers wait for this node to come back. Takes 120 ms. Idempotent. */
@@ -165,7 +172,8 @@ export class LinkKeeper implements AsyncDisposable {
   }
 
   async #post(peer: NodeId, message: AttemptMessage): Promise<Posted> {
-    if (this.#closing && message.kind !== 'link.refuse') throw new ClawError('LINK_CLOSED', 'the node is shutting down');
-    return await this.#options.post(peer, message.kind, encodeAttemptMessage(message), this.#deadlineMs());
+    if (this.#closing && message.kind !== 'link.refuse')
+      throw new ClawError('LINK_CLOSED', 'the node is shutting down');
+    return this.#options.post(peer, message.kind, encodeAttemptMessage(message), this.#deadlineMs());
   }
 }

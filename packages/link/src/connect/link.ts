@@ -63,7 +63,11 @@ export class Link {
   }
 
   /** Opens a message channel. Default reliability: reliable and ordered. */
-  openMessages(service: string, reliability: Reliability = { ordered: true, reliable: true }, meta?: Uint8Array): MessageChannel {
+  openMessages(
+    service: string,
+    reliability: Reliability = { ordered: true, reliable: true },
+    meta?: Uint8Array,
+  ): MessageChannel {
     return this.#session.openMessages(service, reliability, meta);
   }
 

@@ -34,7 +34,11 @@ export function channelBinding(parts: BindingParts): Buffer {
 
 /** The `a=fingerprint` of a description (RFC 8122 §5), lower case. Exactly one is expected, SHA-256 or longer. */
 export function dtlsFingerprint(sdp: string): string {
-  const found = new Set([...sdp.matchAll(/^a=fingerprint:(sha-(?:256|384|512)) ([0-9a-f:]+)\s*$/gim)].map((match) => `${match[1]} ${match[2]}`.toLowerCase()));
+  const found = new Set(
+    [...sdp.matchAll(/^a=fingerprint:(sha-(?:256|384|512)) ([0-9a-f:]+)\s*$/gim)].map((match) =>
+      `${match[1]} ${match[2]}`.toLowerCase(),
+    ),
+  );
   const [fingerprint] = found;
   if (fingerprint === undefined || found.size !== 1) {
     throw linkError('LINK_HANDSHAKE_INVALID', `a description has ${found.size} usable DTLS fingerprints, expected one`);

@@ -26,7 +26,10 @@ export class FlightReader {
    */
   push(segment: Segment): Buffer {
     if (segment.offset + segment.bytes.length > MAX_HANDSHAKE_BYTES || this.#held.length >= MAX_SEGMENTS_HELD) {
-      throw linkError('LINK_HANDSHAKE_INVALID', `the handshake is longer than ${MAX_HANDSHAKE_BYTES} bytes or in too many pieces`);
+      throw linkError(
+        'LINK_HANDSHAKE_INVALID',
+        `the handshake is longer than ${MAX_HANDSHAKE_BYTES} bytes or in too many pieces`,
+      );
     }
     this.#held.push(segment);
     const ready: Uint8Array[] = [];

@@ -13,7 +13,7 @@
 
 import { Duplex } from 'node:stream';
 import { connect, type SecureContext, TLSSocket } from 'node:tls';
-import { ClawError, type Clock, equalBytes, errorText, isClawError } from '@claw/base';
+import { type ClawError, type Clock, equalBytes, errorText, isClawError } from '@claw/base';
 import { type KeyHolder, type NodeId, nodeIdOf, publicKeyOf, type RuntimeFacts } from '@claw/contracts';
 import { checkLeaf, verifyProof } from '@claw/identity';
 import { linkError } from '../errors.ts';
@@ -82,7 +82,8 @@ export class InnerHandshake {
     });
     this.#tls.on('error', (cause) => this.fail(invalid(`TLS failed: ${errorText(cause)}`, cause)));
     this.#tls.on('data', (bytes: Buffer) => this.#onPlaintext(bytes));
-    for (const promise of [this.#context.promise, this.#peerClaim.promise, this.#failure.promise]) promise.catch(() => {});
+    for (const promise of [this.#context.promise, this.#peerClaim.promise, this.#failure.promise])
+      promise.catch(() => {});
     this.result = Promise.race([this.#run(), this.#failure.promise]);
     this.result.catch((error) => this.fail(error));
   }
@@ -149,12 +150,22 @@ export class InnerHandshake {
 
   /** Waits for TLS and checks that the peer's leaf was issued under its node key. */
   async #secured(): Promise<void> {
-    await new Promise<void>((resolve) => this.#tls.once(this.#options.role === 'client' ? 'secureConnect' : 'secure', resolve));
+    await new Promise<void>((resolve) =>
+      this.#tls.once(this.#options.role === 'client' ? 'secureConnect' : 'secure', resolve),
+    );
     const leaf = this.#tls.getPeerX509Certificate();
     if (this.#tls.getProtocol() !== 'TLSv1.3' || !leaf) throw invalid('the peer showed no certificate over TLS 1.3');
     const fault = checkLeaf(leaf, this.#options.peer, this.#options.clock.now());
-    if (fault === 'expired') throw linkError('LINK_CERTIFICATE_EXPIRED', "the peer's ephemeral certificate is not valid now; compare the clocks");
-    if (fault) throw linkError('LINK_IDENTITY_WRONG', "the peer's certificate was not issued by the node key that it was paired with");
+    if (fault === 'expired')
+      throw linkError(
+        'LINK_CERTIFICATE_EXPIRED',
+        "the peer's ephemeral certificate is not valid now; compare the clocks",
+      );
+    if (fault)
+      throw linkError(
+        'LINK_IDENTITY_WRONG',
+        "the peer's certificate was not issued by the node key that it was paired with",
+      );
   }
 
   async #sendClaim(context: HandshakeContext, channelBinding: Uint8Array): Promise<void> {
@@ -170,7 +181,9 @@ export class InnerHandshake {
       timeMs: request.timeMs,
       signature,
     });
-    await new Promise<void>((resolve, reject) => this.#tls.write(claim, (error) => (error ? reject(error) : resolve())));
+    await new Promise<void>((resolve, reject) =>
+      this.#tls.write(claim, (error) => (error ? reject(error) : resolve())),
+    );
     this.#release();
   }
 
@@ -185,9 +198,13 @@ export class InnerHandshake {
     if (nodeIdOf(claim.node) !== peer) throw linkError('LINK_IDENTITY_WRONG', 'the peer claims to be another node');
     const [lowest, highest] = claim.protocol;
     if (PROTOCOL_VERSION < lowest || PROTOCOL_VERSION > highest) {
-      throw linkError('LINK_VERSION_REFUSED', `the peer speaks protocol ${lowest} to ${highest}, we speak ${PROTOCOL_VERSION}`);
+      throw linkError(
+        'LINK_VERSION_REFUSED',
+        `the peer speaks protocol ${lowest} to ${highest}, we speak ${PROTOCOL_VERSION}`,
+      );
     }
-    if (!equalBytes(claim.nonce, context.ownNonce)) throw linkError('LINK_NONCE_STALE', 'the peer answered a nonce that was not asked in this attempt');
+    if (!equalBytes(claim.nonce, context.ownNonce))
+      throw linkError('LINK_NONCE_STALE', 'the peer answered a nonce that was not asked in this attempt');
     nonces.spend(claim.nonce);
     if (!equalBytes(claim.binding, context.binding)) {
       throw linkError('LINK_BINDING_MISMATCH', 'the two sides do not see the same outer connection');

@@ -7,7 +7,7 @@
 import { ClawError } from '@claw/base';
 import type { RtcDataChannel, RtcDataChannelInit, RtcDataChannelState } from '@claw/contracts';
 import type { DataChannel as NativeChannel } from 'node-datachannel';
-import { callNative, closedError, type EngineErrorCode } from './errors.ts';
+import { callNative, closedError, type EngineErrorCode, failedError } from './errors.ts';
 
 /** Runs a handler of the owner's; whatever it throws is reported, not thrown. */
 export type RunHandler = (handler: () => void) => void;
@@ -46,7 +46,12 @@ export class NodeDataChannel implements RtcDataChannel {
   }
 
   get bufferedAmount(): number {
-    return this.#state === 'open' ? callNative('read the buffered amount', () => this.#native.bufferedAmount()) : 0;
+    if (this.#state !== 'open') return 0;
+    try {
+      return this.#native.bufferedAmount();
+    } catch (cause) {
+      throw failedError('read the buffered amount', cause);
+    }
   }
 
   get bufferedAmountLowThreshold(): number {
@@ -64,8 +69,11 @@ export class NodeDataChannel implements RtcDataChannel {
       if (this.#state === 'connecting') throw notOpen(this.label);
       throw closedError(`send on channel ${this.label}`);
     }
-    // False means buffered, which bufferedAmount tells.
-    callNative(`send ${data.byteLength} bytes on channel ${this.label}`, () => this.#native.sendMessageBinary(data));
+    try {
+      this.#native.sendMessageBinary(data); // false means buffered, which bufferedAmount tells
+    } catch (cause) {
+      throw failedError(`send ${data.byteLength} bytes on channel ${this.label}`, cause);
+    }
   }
 
   close(): void {

@@ -13,8 +13,13 @@ export function callNative<T>(what: string, call: () => T): T {
   try {
     return call();
   } catch (cause) {
-    throw new ClawError<EngineErrorCode>('ENGINE_FAILED', `cannot ${what}: ${errorText(cause)}`, { cause });
+    throw failedError(what, cause);
   }
+}
+
+/** The error of a call that the library refused. */
+export function failedError(what: string, cause: unknown): ClawError<EngineErrorCode> {
+  return new ClawError('ENGINE_FAILED', `cannot ${what}: ${errorText(cause)}`, { cause });
 }
 
 /** The error of an operation on a connection or channel that was closed. */

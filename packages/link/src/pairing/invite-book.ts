@@ -5,7 +5,7 @@
  */
 
 import { join } from 'node:path';
-import { type Clock, errorText, equalBytes, readFileIfPresent, writeFileAtomic } from '@claw/base';
+import { type Clock, equalBytes, errorText, readFileIfPresent, writeFileAtomic } from '@claw/base';
 import type { NodeId } from '@claw/contracts';
 import * as v from 'valibot';
 import { linkError } from '../errors.ts';

@@ -79,7 +79,12 @@ function parseInvite(text: string): Invite {
   const signature = bytes.subarray(0, SIGNATURE_BYTES);
   const content = bytes.subarray(SIGNATURE_BYTES);
   try {
-    const [, publicKey, sealingKey, secret, expires, name, relays] = decodeCbor('an invite', contentSchema, content, MAX_TEXT_LENGTH);
+    const [, publicKey, sealingKey, secret, expires, name, relays] = decodeCbor(
+      'an invite',
+      contentSchema,
+      content,
+      MAX_TEXT_LENGTH,
+    );
     if (!verifySignature(publicKey, 'invite', content, signature)) throw altered();
     return { inviter: nodeIdOf(publicKey), sealingKey, secret, expiresAtMs: expires * 1000, name, relays };
   } catch (error) {

@@ -44,7 +44,10 @@ export interface MacContext {
   readonly answers?: Uint8Array;
 }
 
-export function encodeIntroduction(context: MacContext, body: Omit<Introduction, 'mac'>): { bytes: Uint8Array; mac: Buffer } {
+export function encodeIntroduction(
+  context: MacContext,
+  body: Omit<Introduction, 'mac'>,
+): { bytes: Uint8Array; mac: Buffer } {
   const mac = macOf(context, body);
   return { bytes: encodeCbor({ ...body, mac }), mac };
 }

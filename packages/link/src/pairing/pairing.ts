@@ -9,7 +9,14 @@ import type { KeyHolder, NodeId } from '@claw/contracts';
 import type { Grant, PeerRecord, PeerStore } from '@claw/identity';
 import type { Message, Posted } from '@claw/signaling';
 import { type LinkErrorCode, linkError } from '../errors.ts';
-import { decodeInvite, encodeInvite, INVITE_LIFETIME_MS, INVITE_SECRET_BYTES, type Invite, inviteIdOf } from './invite.ts';
+import {
+  decodeInvite,
+  encodeInvite,
+  INVITE_LIFETIME_MS,
+  INVITE_SECRET_BYTES,
+  type Invite,
+  inviteIdOf,
+} from './invite.ts';
 import type { InviteBook } from './invite-book.ts';
 import {
   checkIntroduction,
@@ -33,7 +40,12 @@ export interface PairingOptions {
   readonly invites: InviteBook;
   /** How this node introduces itself. */
   readonly self: () => { readonly name: string; readonly relays: readonly string[] };
-  readonly post: (to: { to: NodeId; sealingKey: Uint8Array }, kind: string, body: Uint8Array, lifetimeMs: number) => Promise<Posted>;
+  readonly post: (
+    to: { to: NodeId; sealingKey: Uint8Array },
+    kind: string,
+    body: Uint8Array,
+    lifetimeMs: number,
+  ) => Promise<Posted>;
   /** A peer was recorded or renewed: link to it, and listen on its relays. */
   readonly onPaired: (peer: PeerRecord) => void;
   /** A peer was removed, by us or by itself: cut what runs. */
@@ -97,11 +109,18 @@ export class Pairing {
     const { keyHolder, sealingKey, self, clock, random, post } = this.#options;
     const invite = decodeInvite(text, clock.now());
     if (invite.inviter === keyHolder.nodeId) {
-      throw linkError('PAIR_INVITE_OWN', 'this invite was made by this very node', { hint: 'Use it on the other machine.' });
+      throw linkError('PAIR_INVITE_OWN', 'this invite was made by this very node', {
+        hint: 'Use it on the other machine.',
+      });
     }
     options.prepare?.(invite);
     const inviteId = inviteIdOf(invite.secret);
-    const context = { kind: 'pair.request', secret: invite.secret, from: keyHolder.nodeId, to: invite.inviter } as const;
+    const context = {
+      kind: 'pair.request',
+      secret: invite.secret,
+      from: keyHolder.nodeId,
+      to: invite.inviter,
+    } as const;
     const request = encodeIntroduction(context, { invite: inviteId, ...introduction(self()), sealingKey });
     const joining: Joining = { invite, requestMac: request.mac, name: options.name, done: Promise.withResolvers() };
     joining.done.promise.catch(() => {});
@@ -161,20 +180,24 @@ export class Pairing {
     }
     if (!PAIRING_KINDS.includes(message.kind as PairingKind)) return;
     this.#handle(message).catch((error: unknown) => {
-      this.#options.logger.warn('pair.message-refused', { from: message.from, kind: message.kind, detail: errorText(error) });
+      this.#options.logger.warn('pair.message-refused', {
+        from: message.from,
+        kind: message.kind,
+        detail: errorText(error),
+      });
     });
   }
 
   async #handle({ from, kind, body }: Message): Promise<void> {
     switch (kind as PairingKind) {
       case 'pair.request':
-        return await this.#onRequest(from, decodeIntroduction(body));
+        return this.#onRequest(from, decodeIntroduction(body));
       case 'pair.accept':
-        return await this.#onAccept(from, decodeIntroduction(body));
+        return this.#onAccept(from, decodeIntroduction(body));
       case 'pair.refuse':
         return this.#onRefuse(from, decodeRefusal(body));
       case 'pair.removed':
-        return await this.#onRemoved(from);
+        return this.#onRemoved(from);
     }
   }
 
@@ -206,7 +229,13 @@ export class Pairing {
     const joining = this.#joiningWith(from, accept.invite);
     if (!joining) return;
     const { invite, requestMac, done } = joining;
-    const context: MacContext = { kind: 'pair.accept', secret: invite.secret, from, to: keyHolder.nodeId, answers: requestMac };
+    const context: MacContext = {
+      kind: 'pair.accept',
+      secret: invite.secret,
+      from,
+      to: keyHolder.nodeId,
+      answers: requestMac,
+    };
     if (!checkIntroduction(context, accept)) throw linkError('PAIR_REFUSED', 'the answer does not fit the invite');
     const words = verificationWords(invite.secret, requestMac, accept.mac);
     const relays = [...new Set([...invite.relays, ...accept.relays])];
@@ -242,7 +271,9 @@ export class Pairing {
 
   #onRefuse(from: NodeId, refusal: Refusal): void {
     this.#joiningWith(from, refusal.invite)?.done.reject(
-      linkError(refusal.code, refusal.message, { hint: 'Make a new invite with "claw pair --new" on the other machine.' }),
+      linkError(refusal.code, refusal.message, {
+        hint: 'Make a new invite with "claw pair --new" on the other machine.',
+      }),
     );
   }
 

@@ -8,7 +8,7 @@
 
 import { createDecipheriv } from 'node:crypto';
 import { linkError } from '../errors.ts';
-import { deriveLaneKey, type LaneKey, LAST_EPOCH, writeNonce } from './lane-keys.ts';
+import { deriveLaneKey, LAST_EPOCH, type LaneKey, writeNonce } from './lane-keys.ts';
 import { RECORD_HEADER_BYTES, RECORD_OVERHEAD_BYTES, TAG_BYTES } from './lane-sealer.ts';
 import { SequenceWindow } from './sequence-window.ts';
 

@@ -6,7 +6,7 @@
 
 import { createCipheriv } from 'node:crypto';
 import { linkError } from '../errors.ts';
-import { deriveLaneKey, EPOCH_BYTES, EPOCH_RECORDS, type LaneKey, LAST_EPOCH, writeNonce } from './lane-keys.ts';
+import { deriveLaneKey, EPOCH_BYTES, EPOCH_RECORDS, LAST_EPOCH, type LaneKey, writeNonce } from './lane-keys.ts';
 
 export const RECORD_HEADER_BYTES = 7;
 export const TAG_BYTES = 16;
@@ -49,7 +49,8 @@ export class LaneSealer {
   /** One record over `head` followed by `parts`, in memory of the sealer's that the next call uses again. */
   seal(head: Uint8Array, parts: readonly Uint8Array[], partsLength: number): Buffer {
     const length = head.length + partsLength;
-    if (this.#sequence - this.#epochStart >= this.#limits.records || this.#epochBytes + length > this.#limits.bytes) this.#nextEpoch();
+    if (this.#sequence - this.#epochStart >= this.#limits.records || this.#epochBytes + length > this.#limits.bytes)
+      this.#nextEpoch();
     const record = this.#room(RECORD_HEADER_BYTES + length + TAG_BYTES);
     record[0] = this.#epoch;
     record.writeUIntBE(this.#sequence, 1, 6);
@@ -78,7 +79,8 @@ export class LaneSealer {
   }
 
   #room(length: number): Buffer {
-    if (this.#record.length < length) this.#record = Buffer.allocUnsafeSlow(length <= SMALL_BYTES ? SMALL_BYTES : Math.max(length, LARGE_BYTES));
+    if (this.#record.length < length)
+      this.#record = Buffer.allocUnsafeSlow(length <= SMALL_BYTES ? SMALL_BYTES : Math.max(length, LARGE_BYTES));
     return this.#record.subarray(0, length);
   }
 

@@ -14,6 +14,8 @@ export interface BulkFrame {
   readonly length: number;
   /** What the frame takes of the link's credit. The first part of a long message pays for all of it. */
   readonly charged: number;
+  /** There is another to pull after it. */
+  readonly more: boolean;
 }
 
 export interface BulkSender {
@@ -61,7 +63,7 @@ export class BulkQueue {
         if (!frame || frame === 'later') continue;
         this.#linkWindow.spend(frame.charged);
         this.#lane.send(frame.head, frame.parts, frame.length);
-        this.#senders.add(sender); // to the end of the line
+        if (frame.more) this.#senders.add(sender); // to the end of the line
       }
     } finally {
       if (later.length > 0) this.#senders = new Set([...later, ...this.#senders]);

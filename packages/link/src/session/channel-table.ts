@@ -89,7 +89,8 @@ export class ChannelTable {
         return this.#onMessage(lane, frame.channel, frame.last, frame.payload);
       case 'end': {
         const stream = this.#find(frame.channel);
-        if (stream && !(stream instanceof LinkStream)) throw violated(`an end came for message channel ${frame.channel}`);
+        if (stream && !(stream instanceof LinkStream))
+          throw violated(`an end came for message channel ${frame.channel}`);
         return stream?.onEnd();
       }
       case 'reset':
@@ -132,7 +133,8 @@ export class ChannelTable {
 
   #onOpen(id: number, kind: ChannelKind, service: string, meta: Buffer): void {
     const { limits, host, send, onIncoming } = this.#options;
-    if (this.#isOwn(id) || id <= this.#highestIncoming) throw violated(`channel ${id} cannot be opened by the peer now`);
+    if (this.#isOwn(id) || id <= this.#highestIncoming)
+      throw violated(`channel ${id} cannot be opened by the peer now`);
     this.#highestIncoming = id;
     if (this.#incomingOpen >= limits.maxIncomingChannels) {
       this.#refusedOpens += 1;
@@ -143,15 +145,19 @@ export class ChannelTable {
     }
     this.#refusedOpens = 0;
     this.#incomingOpen += 1;
-    const channel = this.#add(kind === 'stream' ? this.#newStream(id, service) : this.#newMessages(id, service, ORDERED));
+    const channel = this.#add(
+      kind === 'stream' ? this.#newStream(id, service) : this.#newMessages(id, service, ORDERED),
+    );
     onIncoming(new IncomingChannel(channel, meta, (answer) => send({ type: 'accept', channel: id, meta: answer })));
   }
 
   /** Announces a channel of this side and returns its number. */
   #open(kind: ChannelKind, service: string, meta: Uint8Array): number {
     const { limits, send } = this.#options;
-    if (Buffer.byteLength(service) > MAX_SERVICE_BYTES) throw new RangeError(`a service name has at most ${MAX_SERVICE_BYTES} bytes`);
-    if (meta.length > MAX_META_BYTES) throw new RangeError(`metadata has at most ${MAX_META_BYTES} bytes, got ${meta.length}`);
+    if (Buffer.byteLength(service) > MAX_SERVICE_BYTES)
+      throw new RangeError(`a service name has at most ${MAX_SERVICE_BYTES} bytes`);
+    if (meta.length > MAX_META_BYTES)
+      throw new RangeError(`metadata has at most ${MAX_META_BYTES} bytes, got ${meta.length}`);
     if (this.#channels.size - this.#incomingOpen >= limits.maxIncomingChannels) {
       throw linkError('STREAM_LIMIT', `${limits.maxIncomingChannels} channels are open on this link already`);
     }

@@ -120,7 +120,8 @@ export function decodeFrame(plain: Buffer): Frame {
       const channel = reader.varint();
       const kind = reader.varint();
       const serviceLength = reader.varint();
-      if (kind > 1 || serviceLength > MAX_SERVICE_BYTES) throw violated('an open frame has an unknown kind or a long name');
+      if (kind > 1 || serviceLength > MAX_SERVICE_BYTES)
+        throw violated('an open frame has an unknown kind or a long name');
       const service = reader.bytes(serviceLength).toString();
       const meta = limited(reader, MAX_META_BYTES, 'metadata');
       return { type: 'open', channel, kind: kind === 0 ? 'stream' : 'message', service, meta };
@@ -153,7 +154,8 @@ function whole(reader: Reader, frame: Frame): Frame {
 }
 
 function limited(reader: Reader, maxBytes: number, what: string): Buffer {
-  if (reader.remaining > maxBytes) throw violated(`${what} of ${reader.remaining} bytes, at most ${maxBytes} are taken`);
+  if (reader.remaining > maxBytes)
+    throw violated(`${what} of ${reader.remaining} bytes, at most ${maxBytes} are taken`);
   return reader.rest();
 }
 

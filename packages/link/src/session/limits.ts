@@ -42,6 +42,8 @@ export function checkLimits(limits: SessionLimits): void {
   const longest = Math.max(maxMessageBytes, MAX_FRAME_BYTES);
   const needed = longest + Math.ceil(longest / MAX_FRAME_BYTES + 1) * FRAME_COST_BYTES;
   if (channelWindowBytes * GRANT_BELOW < needed || linkWindowBytes < channelWindowBytes) {
-    throw new RangeError(`windows of ${channelWindowBytes} and ${linkWindowBytes} bytes cannot take messages of ${longest}`);
+    throw new RangeError(
+      `windows of ${channelWindowBytes} and ${linkWindowBytes} bytes cannot take messages of ${longest}`,
+    );
   }
 }

@@ -85,7 +85,11 @@ export class LinkStream extends Duplex implements BulkSender {
 
   override _writev(chunks: { chunk: Buffer }[], callback: (error?: Error) => void): void {
     const parts = chunks.map(({ chunk }) => chunk);
-    this.#send(parts, parts.reduce((sum, part) => sum + part.length, 0), callback);
+    this.#send(
+      parts,
+      parts.reduce((sum, part) => sum + part.length, 0),
+      callback,
+    );
   }
 
   override _final(callback: (error?: Error) => void): void {
@@ -107,7 +111,9 @@ export class LinkStream extends Duplex implements BulkSender {
       this.#onTaken = undefined;
       queueMicrotask(() => onTaken?.());
     }
-    return { head: this.#head, parts, length, charged };
+    // What a final write left behind is the end frame.
+    const more = this.#outgoingBytes > 0 || this.#onEnded !== undefined;
+    return { head: this.#head, parts, length, charged, more };
   }
 
   // --- from the peer, called by the session
@@ -234,7 +240,7 @@ export class LinkStream extends Duplex implements BulkSender {
       onEnded();
       this.#releaseWhenDone();
     });
-    return { head: encodeFrame({ type: 'end', channel: this.channel }), parts: [], length: 0, charged: 0 };
+    return { head: encodeFrame({ type: 'end', channel: this.channel }), parts: [], length: 0, charged: 0, more: false };
   }
 
   #noteConsumed(everyFrame = this.readableLength === 0): void {

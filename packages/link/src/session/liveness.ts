@@ -62,7 +62,8 @@ export class Liveness {
     if (!sample) return;
     this.#pings.delete(id);
     const roundTripMs = this.#options.clock.monotonicMs() - sample.sentAtMs;
-    this.#smoothed = this.#smoothed === undefined ? roundTripMs : this.#smoothed + ALPHA * (roundTripMs - this.#smoothed);
+    this.#smoothed =
+      this.#smoothed === undefined ? roundTripMs : this.#smoothed + ALPHA * (roundTripMs - this.#smoothed);
     sample.asked?.resolve(roundTripMs);
   }
 

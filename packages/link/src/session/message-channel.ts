@@ -164,7 +164,7 @@ export class MessageChannel implements BulkSender {
       this.#queue.shift();
       item.done?.resolve(true);
     }
-    return { head: last ? this.#wholeHead : this.#partHead, parts: [payload], length: payload.length, charged };
+    return { head: last ? this.#wholeHead : this.#partHead, parts: [payload], length: payload.length, charged, more: this.#queue.length > 0 };
   }
 
   onAccepted(meta: Buffer): void {

@@ -71,14 +71,22 @@ export class Session implements MessageHost {
     this.#linkSendWindow = new SendWindow(limits.linkWindowBytes);
     this.#linkReceiveWindow = new ReceiveWindow(limits.linkWindowBytes);
     const linkWindow = this.#linkReceiveWindow;
-    this.#channels = new ChannelTable({ role, limits, host: this, linkWindow, onIncoming, send: (frame) => this.#sendBulk(frame) });
+    this.#channels = new ChannelTable({
+      role,
+      limits,
+      host: this,
+      linkWindow,
+      onIncoming,
+      send: (frame) => this.#sendBulk(frame),
+    });
     this.#lanes = LANE_IDS.map((id) => new Lane(id, this.#channelOf(id), options.secrets));
     for (const lane of this.#lanes) this.#attach(lane);
     this.#liveness = new Liveness({
       clock: options.clock,
       intervalMs: options.limits.probeIntervalMs,
       sendPing: (id) => this.#sendControl({ type: 'ping', id }),
-      onDead: (silentMs) => this.#end(linkError('LINK_LOST', `the peer has been silent for ${Math.round(silentMs)} ms`)),
+      onDead: (silentMs) =>
+        this.#end(linkError('LINK_LOST', `the peer has been silent for ${Math.round(silentMs)} ms`)),
     });
   }
 
@@ -109,7 +117,7 @@ export class Session implements MessageHost {
   /** Measures one round trip on the control lane, in milliseconds; rejects when the link ends first. */
   async ping(): Promise<number> {
     this.#mustBeOpen();
-    return await this.#liveness.ping();
+    return this.#liveness.ping();
   }
 
   stats(): SessionStats {
@@ -189,7 +197,10 @@ export class Session implements MessageHost {
       const sendMark = (sequence: number) => this.#sendControl({ type: 'mark', lane: lane.id, sequence });
       const sendReport = (sequence: number) => this.#sendControl({ type: 'report', lane: lane.id, sequence });
       const { clock, limits } = this.#options;
-      this.#gates.set(lane.id, new LossyGate({ lane, clock, windowBytes: limits.lossyWindowBytes, sendMark, sendReport }));
+      this.#gates.set(
+        lane.id,
+        new LossyGate({ lane, clock, windowBytes: limits.lossyWindowBytes, sendMark, sendReport }),
+      );
     } else if (lane.id !== CONTROL_LANE) {
       const queue = new BulkQueue(lane, this.#linkSendWindow, this.#limits.bulkHighWaterBytes);
       this.#queues.set(lane.id, queue);
@@ -244,7 +255,9 @@ export class Session implements MessageHost {
       case 'report':
         return this.#gates.get(frame.lane)?.onReport(frame.sequence);
       case 'close':
-        return this.#end(linkError(fromWireCode(frame.code, 'LINK_CLOSED_BY_PEER'), frame.reason || 'the peer closed the link'));
+        return this.#end(
+          linkError(fromWireCode(frame.code, 'LINK_CLOSED_BY_PEER'), frame.reason || 'the peer closed the link'),
+        );
       default:
         return;
     }
@@ -340,7 +353,8 @@ function asLinkError(error: unknown): ClawError {
   if (isClawError(error)) {
     if (error.code.startsWith('WIRE_')) return violated(error.message);
     if (error.code.startsWith('LINK_')) return error;
-    if (error.code.startsWith('ENGINE_')) return linkError('LINK_LOST', `a data channel failed: ${error.message}`, { cause: error });
+    if (error.code.startsWith('ENGINE_'))
+      return linkError('LINK_LOST', `a data channel failed: ${error.message}`, { cause: error });
   }
   return new ClawError<LinkErrorCode>('LINK_INTERNAL', `the link failed: ${errorText(error)}`, { cause: error });
 }
