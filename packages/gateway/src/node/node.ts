@@ -282,7 +282,7 @@ export class Node implements AsyncDisposable {
     }
     const key = `${peer.id}/${service}`;
     const known = this.forwards.get(key);
-    if (known && (address.port === undefined || address.port === known.port)) return known;
+    if (known && (address.host ?? known.host) === known.host && (address.port ?? known.port) === known.port) return known;
     const forward = await Forward.open({ keeper: this.keeper, peer, service, kind: offered.kind, ...address, logger: this.logger });
     await known?.close();
     this.forwards.set(key, forward);

@@ -93,7 +93,6 @@ async function carry(options: ForwardOptions, socket: Socket, sockets: Set<Socke
     const stream = link.openStream(SHARE_PREFIX + service);
     stream.on('error', (error) => {
       logger.info('use.stream-ended', { peer: peer.name, share: service, code: errorCode(error), detail: errorText(error) });
-      socket.destroy();
     });
     await relay(stream, socket);
   } catch (error) {

@@ -79,7 +79,7 @@ function forwardedHeaders(request: IncomingMessage, origin: URL, peer: string): 
   const headers: OutgoingHttpHeaders = withoutHopByHop(request);
   // Servers that know fields as variables take "_" for "-".
   for (const name of Object.keys(headers)) if (name.replaceAll('_', '-') === PEER_FIELD) delete headers[name];
-  headers['x-forwarded-host'] = request.headers.host;
+  if (request.headers.host !== undefined) headers['x-forwarded-host'] = request.headers.host; // HTTP/1.0 may lack it
   headers['host'] = origin.host;
   headers[PEER_FIELD] = peer;
   return headers;

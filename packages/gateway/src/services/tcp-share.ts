@@ -52,8 +52,12 @@ export class TcpShare implements Share {
   }
 }
 
-/** Joins a stream of the link and a socket, both directions, half-close included. Never rejects: either end may vanish. */
+/**
+ * Joins a stream of the link and a socket, both directions, half-close included. A break of one is a reset of the
+ * other, never an orderly end: half a file must not pass for a whole one. Never rejects: either end may vanish.
+ */
 export async function relay(stream: LinkStream, socket: Socket): Promise<void> {
+  stream.once('error', () => socket.resetAndDestroy()); // before the pipelines, which would close it in order
   const ended = await Promise.allSettled([pipeline(stream, socket), pipeline(socket, stream)]);
   if (ended.some((result) => result.status === 'rejected')) {
     stream.destroy();
