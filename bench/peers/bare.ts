@@ -41,8 +41,12 @@ export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
   });
   pipe.onMessage((signal: Signal) => {
     if ('candidate' in signal) {
-      if (described) connection.addRemoteCandidate(signal.candidate, signal.mid);
-      else early.push(signal);
+      if (!described) return void early.push(signal);
+      try {
+        connection.addRemoteCandidate(signal.candidate, signal.mid);
+      } catch {
+        // the connection was closed before its last candidate came
+      }
       return;
     }
     connection.setRemoteDescription(signal.sdp.replace('a=setup:actpass', 'a=setup:active'), signal.type as never);

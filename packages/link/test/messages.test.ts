@@ -352,6 +352,7 @@ describe('link credit', () => {
 async function openStreamPairUnread(pair: SessionPair): Promise<[LinkStream, LinkStream]> {
   let far: LinkStream | undefined;
   pair.right.onIncoming = (channel) => {
+    if (channel.service !== 'last') return; // an earlier one, still on its way
     far = channel.acceptStream();
     far.resume();
   };

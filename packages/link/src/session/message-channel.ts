@@ -164,7 +164,13 @@ export class MessageChannel implements BulkSender {
       this.#queue.shift();
       item.done?.resolve(true);
     }
-    return { head: last ? this.#wholeHead : this.#partHead, parts: [payload], length: payload.length, charged, more: this.#queue.length > 0 };
+    return {
+      head: last ? this.#wholeHead : this.#partHead,
+      parts: [payload],
+      length: payload.length,
+      charged,
+      more: this.#queue.length > 0,
+    };
   }
 
   onAccepted(meta: Buffer): void {
