@@ -351,8 +351,9 @@ describe('link credit', () => {
 
 async function openStreamPairUnread(pair: SessionPair): Promise<[LinkStream, LinkStream]> {
   let far: LinkStream | undefined;
+  const before = pair.right.onIncoming;
   pair.right.onIncoming = (channel) => {
-    if (channel.service !== 'last') return; // an earlier one, still on its way
+    if (channel.service !== 'last') return before(channel); // an earlier one, still on its way
     far = channel.acceptStream();
     far.resume();
   };
