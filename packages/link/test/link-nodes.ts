@@ -120,7 +120,6 @@ export async function runAttempt(clock: VirtualClock, options: AttemptPairOption
   const random = seededRandom(7);
   const carry = options.carry ?? ((message) => message);
   const answered = Promise.withResolvers<LinkAttempt>();
-  let client: LinkAttempt | undefined;
   let server: LinkAttempt | undefined;
   const deadlineMs = options.deadlineMs ?? 15_000;
   const side = (from: 'client' | 'server') => {
@@ -146,13 +145,13 @@ export async function runAttempt(clock: VirtualClock, options: AttemptPairOption
     return { environment, id: Buffer.alloc(16, 9), peer, post, deadlineMs };
   };
   const arrive = (message: AttemptMessage, from: 'client' | 'server') => {
-    if (from === 'server') return client?.receive(message);
+    if (from === 'server') return client.receive(message);
     if (message.kind === 'link.offer' && !server) {
       server = LinkAttempt.answer(side('server'), message);
       answered.resolve(server);
     } else server?.receive(message);
   };
-  client = LinkAttempt.offer(side('client'));
+  const client = LinkAttempt.offer(side('client'));
   const both = Promise.allSettled([client.link, answered.promise.then((attempt) => attempt.link)]);
   const [clientOutcome, serverOutcome] = await runSettled(clock, both);
   return { client: clientOutcome, server: serverOutcome };

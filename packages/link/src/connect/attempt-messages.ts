@@ -66,7 +66,7 @@ export function isAttemptKind(kind: string): kind is AttemptKind {
   return Object.hasOwn(SCHEMAS, kind);
 }
 
-export function encodeAttemptMessage({ kind: _, ...body }: AttemptMessage): Uint8Array {
+export function encodeAttemptMessage({ kind: _kind, ...body }: AttemptMessage): Uint8Array {
   return encodeCbor(body);
 }
 

@@ -36,9 +36,9 @@ import {
   CLEARTEXT,
   type DescriptionMessage,
   decodeCleartext,
-  encodeCleartext,
   type MoreMessage,
 } from './attempt-messages.ts';
+import { AttemptOutbox } from './attempt-outbox.ts';
 import { Link, type SetupPhases } from './link.ts';
 
 /** What every attempt of a node shares. */
@@ -67,14 +67,8 @@ export interface AttemptOptions {
   readonly deadlineMs: number;
 }
 
-/** How long a description waits for its first candidates, so that they travel in it. */
-const GATHER_MS = 40;
 /** Between saying the last word on the control lane and closing the connection. */
 export const LINGER_MS = 100;
-const TRICKLE_MS = 10;
-/** How long the last flights wait for the control lane before they go by signaling. */
-const LANE_WAIT_MS = 8;
-const RESEND_FIRST_MS = 300;
 const MAX_EARLY_BYTES = 1024 * 1024;
 
 export class LinkAttempt {
@@ -96,16 +90,10 @@ export class LinkAttempt {
   #openChannels = 0;
   #early: [lane: number, data: Uint8Array][] = [];
   #earlyBytes = 0;
-  #candidates: RtcIceCandidate[] = [];
-  #gathered = Promise.withResolvers<void>();
-  #descriptionSent = false;
-  #firstFlightBytes = 0;
   /** As it was sent; the engine's own may grow candidates. */
   #offerSdp = '';
-  #posted: Posted[] = [];
-  #resendDelayMs = RESEND_FIRST_MS;
-  readonly #timers = new Set<Timer>();
-  #trickleTimer: Timer | undefined;
+  readonly #outbox: AttemptOutbox;
+  readonly #deadline: Timer;
   #finished = false;
 
   private constructor(options: AttemptOptions, role: 'client' | 'server') {
@@ -117,10 +105,18 @@ export class LinkAttempt {
     this.link.catch(() => {});
     this.#nonce = environment.nonces.mint(options.deadlineMs);
     this.#connection = environment.engine.createPeerConnection(environment.rtc());
-    this.#connection.onicecandidate = (candidate) => this.#onLocalCandidate(candidate);
     this.#connection.onconnectionstatechange = () => this.#onConnectionState();
     for (const lane of LANE_IDS) this.#createChannel(lane);
-    this.#timer(options.deadlineMs, () =>
+    this.#outbox = new AttemptOutbox({
+      attempt: options.id,
+      control: this.#channels.get(CONTROL_LANE) as RtcDataChannel,
+      post: options.post,
+      clock: environment.clock,
+      logger: environment.logger,
+      onFailed: (error) => this.#onFault(error),
+    });
+    this.#connection.onicecandidate = (candidate) => this.#outbox.addCandidate(candidate);
+    this.#deadline = environment.clock.setTimer(options.deadlineMs, () =>
       this.#refuse(
         linkError('LINK_HANDSHAKE_TIMEOUT', `no link within ${options.deadlineMs} ms (${this.#progress()})`),
       ),
@@ -173,7 +169,7 @@ export class LinkAttempt {
 
   /** Sends what is not acknowledged again, now. */
   resend(): void {
-    for (const posted of this.#posted) posted.resend();
+    this.#outbox.resend();
   }
 
   /** Gives the attempt up and tells the peer. A link that came of it stays. */
@@ -189,7 +185,7 @@ export class LinkAttempt {
   // --- descriptions
 
   async #describe(kind: 'link.offer' | 'link.answer', offer?: DescriptionMessage): Promise<void> {
-    const { environment, id, peer } = this.#options;
+    const { environment, peer } = this.#options;
     // The engine gathers on its own threads while TLS computes here.
     const described = this.#connection.setLocalDescription();
     described.catch(() => {});
@@ -202,7 +198,7 @@ export class LinkAttempt {
       policy: environment.policy(),
       nonces: environment.nonces,
       clock: environment.clock,
-      onSegment: (segment) => (segment.offset === 0 ? firstFlight.resolve(segment) : this.#sendSegment(segment)),
+      onSegment: (segment) => (segment.offset === 0 ? firstFlight.resolve(segment) : this.#outbox.sendSegment(segment)),
     });
     if (this.#finished) return handshake.close();
     this.#handshake = handshake;
@@ -218,22 +214,14 @@ export class LinkAttempt {
     const { sdp } = await described;
     if (offer) this.#bind(offer, offer.sdp, sdp);
     else this.#offerSdp = sdp;
-    const timer = this.#timer(GATHER_MS, () => this.#gathered.resolve());
-    const [segment] = await Promise.all([firstFlight.promise, this.#gathered.promise]);
-    timer.cancel();
-    const candidates = this.#takeCandidates();
-    this.#firstFlightBytes = segment.bytes.length;
-    this.#descriptionSent = true;
-    await this.#post({ kind, attempt: id, sdp, candidates, flight: segment.bytes, nonce: this.#nonce });
+    await this.#outbox.describe(kind, { sdp, nonce: this.#nonce }, firstFlight.promise);
     this.#mark('described');
-    this.#scheduleResend();
-    if (this.#candidates.length > 0) this.#scheduleTrickle();
   }
 
   async #onAnswer(answer: DescriptionMessage): Promise<void> {
     if (this.#role !== 'client' || this.#phases.answered !== undefined) return;
     this.#mark('answered');
-    this.#posted = [];
+    this.#outbox.heard();
     // The path first: ICE and DTLS work on the engine's threads while TLS computes here.
     await this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
     await this.#addCandidates(answer.candidates);
@@ -266,55 +254,6 @@ export class LinkAttempt {
     }
   }
 
-  #onLocalCandidate(candidate: RtcIceCandidate | null): void {
-    if (!candidate) return this.#gathered.resolve();
-    this.#candidates.push(candidate);
-    if (this.#descriptionSent) this.#scheduleTrickle();
-  }
-
-  #scheduleTrickle(): void {
-    this.#trickleTimer ??= this.#timer(TRICKLE_MS, () => {
-      this.#trickleTimer = undefined;
-      this.#sendMore(this.#takeCandidates(), []);
-    });
-  }
-
-  #takeCandidates(): RtcIceCandidate[] {
-    return this.#candidates.splice(0);
-  }
-
-  /**
-   * On the control lane if it is up, or comes up in a moment; else by signaling, which costs two
-   * public-key operations a side but no round trip of the path that is still being made.
-   */
-  #sendSegment(segment: Segment): void {
-    if (this.#controlOpen()) this.#sendSegmentOnLane(segment);
-    else this.#timer(LANE_WAIT_MS, () => !this.#controlOpen() && this.#sendMore([], [segment]));
-  }
-
-  #sendSegmentOnLane(segment: Segment): void {
-    this.#sendCleartext({ kind: 'link.more', attempt: this.#options.id, candidates: [], segments: [segment] });
-  }
-
-  #sendMore(candidates: RtcIceCandidate[], segments: Segment[]): void {
-    this.#guard(() => this.#post({ kind: 'link.more', attempt: this.#options.id, candidates, segments }));
-  }
-
-  async #post(message: AttemptMessage): Promise<void> {
-    const posted = await this.#options.post(message);
-    if (!this.#finished && !this.#controlOpen()) this.#posted.push(posted);
-  }
-
-  /** Until the control lane is up, which does not lose, messages are said again. */
-  #scheduleResend(): void {
-    this.#timer(this.#resendDelayMs, () => {
-      if (this.#controlOpen()) return;
-      this.resend();
-      this.#resendDelayMs *= 2;
-      this.#scheduleResend();
-    });
-  }
-
   // --- lanes
 
   #createChannel(lane: number): void {
@@ -328,10 +267,7 @@ export class LinkAttempt {
   #onChannelOpen(lane: number): void {
     this.#openChannels += 1;
     if (lane === CONTROL_LANE) {
-      this.#posted = [];
-      // What was said after the descriptions may have been lost on the way: say it again here.
-      const segment = this.#handshake?.sentFrom(this.#firstFlightBytes);
-      if (segment && segment.bytes.length > 0) this.#sendSegmentOnLane(segment);
+      this.#outbox.repeatOnLane(this.#handshake?.sentFrom(this.#outbox.firstFlightBytes));
     }
     if (this.#openChannels === LANE_IDS.length) {
       this.#mark('channelsOpen');
@@ -359,20 +295,6 @@ export class LinkAttempt {
       const message = decodeCleartext(asBuffer(data));
       if (Buffer.compare(message.attempt, this.#options.id) === 0) this.receive(message);
     });
-  }
-
-  #sendCleartext(message: Parameters<typeof encodeCleartext>[0]): void {
-    const control = this.#channels.get(CONTROL_LANE);
-    if (control?.readyState !== 'open') return;
-    try {
-      control.send(encodeCleartext(message));
-    } catch {
-      // the lane went down: the connection's state will say so
-    }
-  }
-
-  #controlOpen(): boolean {
-    return this.#channels.get(CONTROL_LANE)?.readyState === 'open';
   }
 
   // --- becoming operational
@@ -461,16 +383,8 @@ export class LinkAttempt {
   #refuse(error: ClawError): void {
     if (this.#finished) return;
     if (this.#link) return this.#session?.failed(error);
-    const refusal = {
-      kind: 'link.refuse',
-      attempt: this.#options.id,
-      code: toWireCode(error.code, 'LINK_HANDSHAKE_INVALID'),
-      reason: error.message.slice(0, 256),
-    } as const;
-    this.#sendCleartext(refusal);
-    void this.#options.post(refusal).catch((cause: unknown) => {
-      this.#options.environment.logger.debug('link.refusal-not-posted', { detail: errorText(cause) });
-    });
+    const code = toWireCode(error.code, 'LINK_HANDSHAKE_INVALID');
+    this.#outbox.refuse({ code, reason: error.message.slice(0, 256) });
     this.#fail(error);
   }
 
@@ -482,14 +396,16 @@ export class LinkAttempt {
     this.#outcome.reject(error);
     this.#ended.resolve(error);
     this.#session?.lost(error.message);
-    this.#options.environment.clock.setTimer(this.#controlOpen() ? LINGER_MS : 0, () => this.#connection.close());
+    this.#options.environment.clock.setTimer(this.#outbox.controlOpen ? LINGER_MS : 0, () => this.#connection.close());
   }
 
   #guard(work: () => Promise<void>): void {
-    work().catch((error: unknown) => {
-      if (isClawError(error) && error.code.startsWith('LINK_')) return this.#refuse(error);
-      this.#refuse(linkError('LINK_HANDSHAKE_INVALID', `the attempt failed: ${errorText(error)}`, { cause: error }));
-    });
+    work().catch((error: unknown) => this.#onFault(error));
+  }
+
+  #onFault(error: unknown): void {
+    if (isClawError(error) && error.code.startsWith('LINK_')) return this.#refuse(error);
+    this.#refuse(linkError('LINK_HANDSHAKE_INVALID', `the attempt failed: ${errorText(error)}`, { cause: error }));
   }
 
   #mark(phase: keyof SetupPhases): void {
@@ -501,17 +417,8 @@ export class LinkAttempt {
     return done.length === 0 ? 'nothing was sent' : `got as far as: ${done.join(', ')}`;
   }
 
-  #timer(delayMs: number, fire: () => void): Timer {
-    const timer = this.#options.environment.clock.setTimer(delayMs, () => {
-      this.#timers.delete(timer);
-      if (!this.#finished) fire();
-    });
-    this.#timers.add(timer);
-    return timer;
-  }
-
   #stopTimers(): void {
-    for (const timer of this.#timers) timer.cancel();
-    this.#timers.clear();
+    this.#deadline.cancel();
+    this.#outbox.stop();
   }
 }
