@@ -128,6 +128,7 @@ class Attacker {
 /** Bytes in use, in the JavaScript heap and outside of it. */
 function memoryInUse(): number {
   collectGarbage();
+  collectGarbage(); // array buffers are freed in the background; the second run waits for the first
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external; // external counts array buffers as well
 }
