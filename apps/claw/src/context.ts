@@ -50,7 +50,7 @@ export class Context {
       const started = await startDaemon({ home: this.home });
       this.out.note(`Started the node (process ${started.pid}); "claw down" stops it.`);
     } catch (error) {
-      return await this.daemonOfAnother(error);
+      return this.daemonOfAnother(error);
     }
     return new NodeClient(await readSession(this.home));
   }

@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
-import { eventually, isAlive, kill, Machines } from './machines.ts';
+import { isAlive } from '../src/is-alive.ts';
+import { eventually, kill, Machines } from './machines.ts';
 
 const machines = new Machines();
 afterEach(() => machines.end());

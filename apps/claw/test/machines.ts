@@ -10,6 +10,7 @@ import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { createGatewayClient, readSession, type StatusView } from '@claw/gateway';
 import { temporaryDirectory } from '@claw/testkit';
+import { isAlive } from '../src/is-alive.ts';
 
 export const CLAW = fileURLToPath(import.meta.resolve('../bin/claw.js'));
 const COMMAND_TIMEOUT_MS = 60_000;
@@ -205,15 +206,6 @@ export async function eventually<T>(
     if (answer !== undefined) return answer;
     if (performance.now() > giveUpAt) throw new Error(`waited ${timeoutMs} ms in vain for ${await what()}`);
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
   }
 }
 

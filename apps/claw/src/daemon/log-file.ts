@@ -15,7 +15,7 @@ export function logPath(home: string): string {
 
 /** As the settings say at the start; settings that cannot be read are the node's to report. */
 export async function logLevel(home: string): Promise<LogLevel> {
-  return await loadSettings(home).then(
+  return loadSettings(home).then(
     ({ settings }) => settings.log.level,
     () => 'info',
   );

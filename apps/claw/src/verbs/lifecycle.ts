@@ -7,6 +7,7 @@ import type { StatusView } from '@claw/gateway';
 import { type KeyUnlock, measureRuntime } from '@claw/identity';
 import { Command, Option } from 'commander';
 import type { Context } from '../context.ts';
+import { isAlive } from '../is-alive.ts';
 import { logLevel, logPath } from '../daemon/log-file.ts';
 import { startDaemon } from '../daemon/start.ts';
 import { type AddVerb, wholeNumber } from '../verb.ts';
@@ -40,11 +41,11 @@ export function registerLifecycle(addVerb: AddVerb): void {
 async function up(context: Context, options: { foreground?: boolean; protect?: 'passphrase' | 'keyring' }): Promise<void> {
   const { out, home } = context;
   const running = options.foreground ? undefined : await context.running();
-  if (running) return await showRunning(context, running);
+  if (running) return showRunning(context, running);
   const unlock = await chooseUnlock(context, options.protect);
-  if (options.foreground) return await runInForeground(context, unlock);
+  if (options.foreground) return runInForeground(context, unlock);
   const started = await startAsking(context, unlock).catch((error: unknown) => context.daemonOfAnother(error));
-  if (started instanceof NodeClient) return await showRunning(context, started);
+  if (started instanceof NodeClient) return showRunning(context, started);
   const document = { state: 'started', nodeId: started.nodeId, pid: started.pid, port: started.port, home, readyMs: Math.round(started.readyMs) };
   out.result(document, `The node is up: ${started.nodeId}\nprocess ${started.pid}, ready in ${Math.round(started.readyMs)} ms, home ${home}`);
 }
@@ -73,7 +74,7 @@ async function startAsking({ home, signal }: Context, unlock: KeyUnlock) {
   } catch (error) {
     if (!isClawError(error, 'KEY_PASSPHRASE_REQUIRED') || !process.stdin.isTTY) throw error;
     const passphrase = await askPassphrase('Passphrase of the node key: ', signal);
-    return await startDaemon({ home, unlock: { protection: 'passphrase', passphrase } });
+    return startDaemon({ home, unlock: { protection: 'passphrase', passphrase } });
   }
 }
 
@@ -147,13 +148,4 @@ async function version({ out }: Context): Promise<void> {
   const facts = measureRuntime();
   const document = { version: facts.version, integrity: facts.integrity, node: process.version, platform: `${process.platform} ${process.arch}` };
   out.result(document, `claw ${facts.version}\nintegrity ${facts.integrity}\nnode ${process.version} on ${document.platform}`);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -67,7 +67,7 @@ async function makeInvite(context: Context, daemon: NodeClient, options: PairOpt
     return undefined;
   }
   const { default: qrcode } = await import('qrcode');
-  out.line(await qrcode.toString(made.invite, { type: 'utf8', errorCorrectionLevel: 'L', margin: 1 }));
+  out.line(await qrcode.toString(made.invite, { type: 'utf8', errorCorrectionLevel: 'L', margin: 2 }));
   out.line(`On the other machine, within ten minutes:\n\n  claw pair ${made.invite}\n`);
   out.line(`It can be reached by: ${made.reach.join(', ') || 'nothing! Set a relay (--relay URL) or join a network.'}`);
   if (options.wait === false) return undefined;

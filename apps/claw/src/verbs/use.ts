@@ -36,7 +36,7 @@ async function use(context: Context, target: string | undefined, options: UseOpt
     const forwards = await daemon.request<ForwardView[]>('GET', '/v1/forwards');
     return out.result(forwards, () => forwardsText(forwards));
   }
-  if (!target.includes('/')) return await listOf(context, daemon, target);
+  if (!target.includes('/')) return listOf(context, daemon, target);
   const { peer, service } = splitTarget(target);
   if (options.stop) {
     await daemon.request('DELETE', `/v1/forwards/${encodeURIComponent(peer)}/${encodeURIComponent(service)}`);

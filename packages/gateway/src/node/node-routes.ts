@@ -100,7 +100,7 @@ export function nodeRoutes(node: Node, onShutdown: () => void): Route[] {
           prepare: (invite) => invite.relays.forEach((url) => node.useRelay(url)),
           ...(body.name !== undefined && { name: body.name }),
         });
-        return await describePeer(node, peer);
+        return describePeer(node, peer);
       },
     }),
     streamRoute({

@@ -221,7 +221,7 @@ export class Node implements AsyncDisposable {
     }
     // Grants name node ids: a name could come to mean another machine.
     const ids = new Set([...(present?.to ?? []), ...to.map((peer) => this.peers.find(peer).id)]);
-    await this.edit([{ path: ['services', name], value: { ...target, to: [...ids] } as JsonValue }]);
+    await this.edit([{ path: ['services', name], value: { ...target, to: [...ids] } }]);
   }
 
   /** Forgets a peer: its links are cut, it is told, and what it was granted is taken back, also for a later pairing. */
@@ -342,7 +342,7 @@ export class Node implements AsyncDisposable {
     await this.#relays.use([...relays, ...this.#livePeers().flatMap((peer) => peer.relays)]);
     if (lan === this.#lanOn) return;
     this.#lanOn = lan;
-    if (!lan) return await this.router.removeCarrier('lan');
+    if (!lan) return this.router.removeCarrier('lan');
     this.router.addCarrier((onEnvelope) =>
       openLanCarrier({ name: 'lan', nodeId: this.keyHolder.nodeId, onEnvelope, clock: this.clock, logger: this.logger }),
     );
@@ -413,7 +413,7 @@ export class Node implements AsyncDisposable {
     const peer = this.peers.get(to);
     if (!peer) throw new ClawError('PEER_UNKNOWN', 'the peer was removed');
     const sealingKey = Buffer.from(peer.sealingKey, 'base64');
-    return await this.router.post({ to, sealingKey }, kind, body, { lifetimeMs });
+    return this.router.post({ to, sealingKey }, kind, body, { lifetimeMs });
   }
 
   #livePeers(): PeerRecord[] {

@@ -114,7 +114,7 @@ export function serviceUpgrades(node: Node): UpgradeRoute[] {
         return async (socket) => {
           const ended = await Promise.allSettled([pipeline(socket, stream), pipeline(stream, socket)]);
           const failed = ended.find((result) => result.status === 'rejected');
-          if (failed) throw failed.reason;
+          if (failed) throw failed.reason as Error;
         };
       },
     },

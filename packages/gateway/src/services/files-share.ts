@@ -49,7 +49,7 @@ export class FolderHandler implements HttpHandler {
     const target = path === undefined || isHidden(path) ? undefined : await resolveInside(root, join(root, path));
     if (path === undefined || target === undefined) return refuse(response, 404, 'There is no such file here.');
     const found = await stat(target);
-    if (found.isDirectory()) return await list(request, response, root, target, path);
+    if (found.isDirectory()) return list(request, response, root, target, path);
     // Opening a pipe or a device would wait for its other end, and a thread with it.
     if (!found.isFile() || path.endsWith('/')) return refuse(response, 404, 'There is no such file here.');
     response.setHeader('content-security-policy', 'sandbox');

@@ -64,7 +64,7 @@ export class HttpShare implements Share {
   }
 
   #peerOf(request: IncomingMessage): string {
-    return this.#streams.get(request.socket as unknown as Duplex) ?? '';
+    return this.#streams.get(request.socket) ?? '';
   }
 }
 

@@ -217,7 +217,7 @@ async function moveIn(part: string, folder: string, name: string): Promise<strin
 }
 
 async function fileBytes(path: string): Promise<number> {
-  return await stat(path).then(
+  return stat(path).then(
     (found) => found.size,
     () => 0,
   );
