@@ -49,11 +49,11 @@ export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
       }
       return;
     }
-    connection.setRemoteDescription(signal.sdp.replace('a=setup:actpass', 'a=setup:active'), signal.type as never);
+    connection.setRemoteDescription(signal.sdp.replace('a=setup:actpass', 'a=setup:active'), signal.type);
     described = true;
     for (const { candidate, mid } of early) connection.addRemoteCandidate(candidate, mid);
-    if (signal.type === 'offer') connection.setLocalDescription('answer' as never);
+    if (signal.type === 'offer') connection.setLocalDescription('answer');
   });
-  if (role === 'offerer') connection.setLocalDescription('offer' as never);
+  if (role === 'offerer') connection.setLocalDescription('offer');
   return endpoint;
 }

@@ -21,7 +21,7 @@ async function follow(order: Order): Promise<unknown> {
       return undefined;
     }
     case 'first-message':
-      return await new Promise<number>((resolve) => {
+      return new Promise<number>((resolve) => {
         (endpoint as Endpoint).onMessage = () => resolve(sharedNowMs());
       });
     case 'echo':
@@ -32,7 +32,7 @@ async function follow(order: Order): Promise<unknown> {
       let first = 0;
       let counted = 0;
       const cpu = process.cpuUsage();
-      return await new Promise((resolve) => {
+      return new Promise((resolve) => {
         (endpoint as Endpoint).onMessage = (message) => {
           if (first === 0) {
             first = sharedNowMs();

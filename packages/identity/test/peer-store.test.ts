@@ -74,7 +74,7 @@ describe('peer store', () => {
 
   test('does not take in a record that its own file could not hold', async () => {
     const store = await PeerStore.open(home);
-    await expect(store.put(record('bad name!'))).rejects.toThrow();
+    await expect(store.put(record('bad name!'))).rejects.toThrow('Invalid format');
     expect(store.list()).toEqual([]);
   });
 });

@@ -139,9 +139,9 @@ function parseLine(line: string): unknown {
 }
 
 function readableLine(line: string): string {
-  const { time, level, event, ...fields } = parseLine(line) as Record<string, unknown>;
-  const rest = Object.entries(fields).map(([key, value]) => `${key}=${typeof value === 'string' && /[\s"]/.test(value) ? JSON.stringify(value) : value}`);
-  return `${String(time ?? '').slice(0, 19).replace('T', ' ')} ${String(level).padEnd(5)} ${event}  ${rest.join(' ')}`;
+  const { time = '', level = '', event = '', ...fields } = parseLine(line) as Record<string, string>;
+  const rest = Object.entries(fields).map(([key, value]) => `${key}=${/[\s"]/.test(value) ? JSON.stringify(value) : value}`);
+  return `${time.slice(0, 19).replace('T', ' ')} ${level.padEnd(5)} ${event}  ${rest.join(' ')}`;
 }
 
 async function version({ out }: Context): Promise<void> {

@@ -148,8 +148,8 @@ function isGranted(service: Service, peer: PeerRecord): boolean {
   return peer.state === 'paired' && service.to.includes(peer.id);
 }
 
-function sameTarget({ to: _, ...left }: Service, { to: __, ...right }: Service): boolean {
-  return JSON.stringify(left) === JSON.stringify(right);
+function sameTarget(left: Service, right: Service): boolean {
+  return JSON.stringify({ ...left, to: [] }) === JSON.stringify({ ...right, to: [] });
 }
 
 function takenBack(name: string) {

@@ -33,6 +33,7 @@ const PART_LIFETIME_MS = 7 * 24 * 3_600_000;
 const MAX_NAME_BYTES = 240;
 /** What some file system refuses, and what makes a name look like another: control and direction characters. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
+// oxlint-disable-next-line no-control-regex -- those are meant
 const UNSAFE = /[/\\<>:"|?*\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffd]/g;
 /** Names of devices on Windows, with any extension. */
 const DEVICE = /^(?:con|prn|aux|nul|com\d|lpt\d)(?=\.|$)/i;
@@ -194,7 +195,7 @@ export function safeName(name: string): string {
     .replace(DEVICE, '_$&');
   const extension = extname(cleaned).slice(0, 16);
   let stem = cleaned.slice(0, cleaned.length - extname(cleaned).length);
-  while (Buffer.byteLength(stem + extension) > MAX_NAME_BYTES) stem = [...stem].slice(0, -1).join('');
+  while (Buffer.byteLength(stem + extension) > MAX_NAME_BYTES) stem = Array.from(stem).slice(0, -1).join('');
   return (stem + extension).toWellFormed().replace(/[. ]+$/, '') || '_';
 }
 
