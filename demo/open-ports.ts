@@ -32,5 +32,5 @@ function socketInodes(pid: number): Set<string> {
 
 /** Addresses are little-endian words in hexadecimal: 0100007F is 127.0.0.1. */
 function isLoopback(address: string): boolean {
-  return address.endsWith('7F') && address.length === 8 ? true : address === '00000000000000000000000001000000';
+  return (address.length === 8 && address.endsWith('7F')) || address === '00000000000000000000000001000000';
 }

@@ -15,7 +15,7 @@ import { nodeError } from '../errors.ts';
 import { Forward } from '../services/forward.ts';
 import { CATALOG_SERVICE, type Catalog, catalogSchema, MAX_CATALOG_BYTES, SEND_SERVICE } from '../services/protocol.ts';
 import { Shares } from '../services/shares.ts';
-import { type Edit, editSettings, type JsonValue, type LoadedSettings, loadSettings, type Service, SETTINGS_FILE, type Settings } from '../settings/index.ts';
+import { type Edit, editSettings, type LoadedSettings, loadSettings, type Service, SETTINGS_FILE, type Settings } from '../settings/index.ts';
 import { Inbox } from '../transfer/inbox.ts';
 import { lockHome } from './home-lock.ts';
 import { RelaySet } from './relay-set.ts';

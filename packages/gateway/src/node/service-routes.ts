@@ -125,7 +125,7 @@ export function serviceUpgrades(node: Node): UpgradeRoute[] {
 async function* sendEvents(node: Node, peerName: string, path: string, signal: AbortSignal) {
   let latest: SendProgress | undefined;
   let wake = () => {};
-  const finished: { sent?: SentFile; error?: unknown } = {};
+  const finished: { sent?: SentFile; error?: Error } = {};
   const peer = node.peers.find(peerName);
   const onProgress = (progress: SendProgress) => {
     latest = progress;
@@ -133,7 +133,7 @@ async function* sendEvents(node: Node, peerName: string, path: string, signal: A
   };
   const running = sendFile({ keeper: node.keeper, peer, path, signal, onProgress, logger: node.logger }).then(
     (sent) => (finished.sent = sent),
-    (error: unknown) => (finished.error = error),
+    (error: Error) => (finished.error = error),
   );
   void running.finally(() => wake());
   while (!finished.sent && finished.error === undefined) {
@@ -144,7 +144,7 @@ async function* sendEvents(node: Node, peerName: string, path: string, signal: A
       if (latest || finished.sent || finished.error !== undefined) resolve();
     });
   }
-  if (finished.error !== undefined) throw finished.error;
+  if (finished.error) throw finished.error;
   if (finished.sent) yield { sent: finished.sent };
 }
 

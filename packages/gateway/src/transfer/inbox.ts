@@ -209,7 +209,7 @@ async function moveIn(part: string, folder: string, name: string): Promise<strin
       await link(part, join(folder, free));
       await rm(part);
       const handle = await open(folder, 'r');
-      await handle.sync().finally(() => handle.close());
+      await handle.sync().finally(async () => await handle.close());
       return free;
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
