@@ -43,7 +43,8 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
   await syncDirectory(dirname(path));
 }
 
-async function syncDirectory(directory: string): Promise<void> {
+/** Makes new and changed names in `directory` durable. */
+export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r');
   try {
     await handle.sync();

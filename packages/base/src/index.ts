@@ -4,7 +4,7 @@ export { type Clock, holdProcess, sleep, systemClock, type Timer, withDeadline }
 export { Emitter, type Unsubscribe } from './emitter.ts';
 export { ClawError, type ClawErrorOptions, errorCode, errorText, isClawError } from './errors.ts';
 export { type FileErrorCode, type FileLock, tryFileLock, withFileLock } from './file-lock.ts';
-export { makePrivateDirectory, readFileIfPresent, writeFileAtomic } from './files.ts';
+export { makePrivateDirectory, readFileIfPresent, syncDirectory, writeFileAtomic } from './files.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions, type LogLevel, silentLogger } from './log.ts';
 export { type Random, systemRandom } from './random.ts';
 export { compareVersions, isVersion } from './version.ts';

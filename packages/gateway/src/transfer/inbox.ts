@@ -6,10 +6,10 @@
 
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { link, open, readdir, rm, stat, statfs } from 'node:fs/promises';
+import { link, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { ClawError, type Clock, errorCode, errorText, type Logger, makePrivateDirectory, withDeadline } from '@claw/base';
+import { ClawError, type Clock, errorCode, errorText, type Logger, makePrivateDirectory, syncDirectory, withDeadline } from '@claw/base';
 import type { PeerRecord } from '@claw/identity';
 import type { IncomingChannel, LinkStream } from '@claw/link';
 import { nodeError } from '../errors.ts';
@@ -208,8 +208,7 @@ async function moveIn(part: string, folder: string, name: string): Promise<strin
     try {
       await link(part, join(folder, free));
       await rm(part);
-      const handle = await open(folder, 'r');
-      await handle.sync().finally(async () => await handle.close());
+      await syncDirectory(folder);
       return free;
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
