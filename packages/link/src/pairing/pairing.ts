@@ -197,7 +197,7 @@ export class Pairing {
       case 'pair.refuse':
         return this.#onRefuse(from, decodeRefusal(body));
       case 'pair.removed':
-        return this.#onRemoved(from);
+        return this.#onRemoved(from, Buffer.from(body).toString());
     }
   }
 
@@ -277,9 +277,10 @@ export class Pairing {
     );
   }
 
-  async #onRemoved(from: NodeId): Promise<void> {
+  /** `words` name the pairing that ended: a reminder of an earlier one may arrive late and must not end this one. */
+  async #onRemoved(from: NodeId, words: string): Promise<void> {
     const peer = this.#options.peers.get(from);
-    if (peer?.state !== 'paired') return;
+    if (peer?.state !== 'paired' || peer.words !== words) return;
     this.#options.onRemoved(from, true);
     await this.#options.peers.update(from, { state: 'removed-by-peer' });
   }
@@ -291,7 +292,7 @@ export class Pairing {
 
   async #tellRemoved(peer: PeerRecord): Promise<void> {
     const recipient = { to: peer.id, sealingKey: Buffer.from(peer.sealingKey, 'base64') };
-    await this.#options.post(recipient, 'pair.removed', Buffer.alloc(0), REQUEST_LIFETIME_MS);
+    await this.#options.post(recipient, 'pair.removed', Buffer.from(peer.words), REQUEST_LIFETIME_MS);
   }
 
   async #remind(id: NodeId): Promise<void> {
