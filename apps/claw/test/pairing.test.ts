@@ -95,7 +95,6 @@ describe('claw pair --by-hand', () => {
     expect(WORDS.exec(inviting.stdout)?.[1]).toBe(WORDS.exec(joining.stdout)?.[1]);
     expect([inviting.stdout, joining.stdout].map((text) => /Linked with (\w)/.exec(text)?.[1])).toEqual(['b', 'a']);
     await Promise.all([a.linked('b'), b.linked('a')]);
-    console.log('carried', carried.map(({ count }) => count()));
     expect(Math.max(...carried.map(({ count }) => count()))).toBeLessThanOrEqual(5);
   });
 
