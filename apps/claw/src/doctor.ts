@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { errorCode, errorText } from '@claw/base';
 import { type DoctorView, loadSettings } from '@claw/gateway';
 
-
 type Check = DoctorView['checks'][number];
 
 export async function diagnoseOffline(home: string, running: boolean): Promise<Check[]> {
@@ -23,10 +22,16 @@ async function checkHome(home: string): Promise<Check> {
       );
     }),
   );
-  if ('missing' in (modes[0] ?? {})) return { name, state: 'ok', detail: `${home} does not exist yet; "claw up" makes it` };
+  if ('missing' in (modes[0] ?? {}))
+    return { name, state: 'ok', detail: `${home} does not exist yet; "claw up" makes it` };
   const open = modes.filter((mode) => mode.open).map((mode) => mode.path);
   if (open.length === 0 || process.platform === 'win32') return { name, state: 'ok', detail: home };
-  return { name, state: 'warn', detail: `other users can read ${open.join(', ')}`, fix: `chmod go-rwx ${open.join(' ')}` };
+  return {
+    name,
+    state: 'warn',
+    detail: `other users can read ${open.join(', ')}`,
+    fix: `chmod go-rwx ${open.join(' ')}`,
+  };
 }
 
 async function checkSettings(home: string): Promise<Check> {
@@ -36,7 +41,12 @@ async function checkSettings(home: string): Promise<Check> {
     if (warnings.length === 0) return { name, state: 'ok', detail: join(home, 'claw.json') };
     return { name, state: 'warn', detail: warnings.join('; ') };
   } catch (error) {
-    return { name, state: 'fail', detail: errorText(error), fix: `Mend ${join(home, 'claw.json')}; the node never overwrites it.` };
+    return {
+      name,
+      state: 'fail',
+      detail: errorText(error),
+      fix: `Mend ${join(home, 'claw.json')}; the node never overwrites it.`,
+    };
   }
 }
 

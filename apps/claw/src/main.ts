@@ -5,6 +5,7 @@ import { Command, CommanderError, Option } from 'commander';
 import { Context, type GlobalOptions } from './context.ts';
 import { EXIT } from './exit-codes.ts';
 import { Output } from './output.ts';
+import type { AddVerb } from './verb.ts';
 import { registerLifecycle } from './verbs/lifecycle.ts';
 import { registerPairing } from './verbs/pairing.ts';
 import { registerRelay } from './verbs/relay.ts';
@@ -12,7 +13,6 @@ import { registerSend } from './verbs/send.ts';
 import { registerShares } from './verbs/shares.ts';
 import { registerStatus } from './verbs/status.ts';
 import { registerUse } from './verbs/use.ts';
-import type { AddVerb } from './verb.ts';
 
 const interrupt = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {

@@ -5,7 +5,7 @@
  */
 
 import type { Duplex } from 'node:stream';
-import { createGatewayClient, readSession } from '@claw/gateway';
+import { createGatewayClient, type readSession } from '@claw/gateway';
 
 type Method = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -58,7 +58,10 @@ export class Output {
 export function table(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => visibleLength(row[column] ?? ''))));
   const line = (row: readonly string[]) =>
-    row.map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - visibleLength(cell)))).join('  ').trimEnd();
+    row
+      .map((cell, column) => cell + ' '.repeat(Math.max(0, (widths[column] ?? 0) - visibleLength(cell))))
+      .join('  ')
+      .trimEnd();
   return rows.map(line).join('\n');
 }
 

@@ -13,7 +13,11 @@ export function readPassphraseFile(): KeyUnlock | undefined {
   try {
     return { protection: 'passphrase', passphrase: readFileSync(path, 'utf8').replace(/\r?\n$/, '') };
   } catch (cause) {
-    throw new ClawError('KEY_PASSPHRASE_REQUIRED', `the file in CLAW_PASSPHRASE_FILE cannot be read: ${errorText(cause)}`, { cause });
+    throw new ClawError(
+      'KEY_PASSPHRASE_REQUIRED',
+      `the file in CLAW_PASSPHRASE_FILE cannot be read: ${errorText(cause)}`,
+      { cause },
+    );
   }
 }
 

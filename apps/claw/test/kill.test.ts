@@ -33,7 +33,11 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 function inboxFiles({ home }: Machine): string[] {
   const folder = join(home, 'inbox');
-  return existsSync(folder) ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => statSync(join(folder, name), { throwIfNoEntry: false })?.isFile()) : [];
+  return existsSync(folder)
+    ? readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
+        statSync(join(folder, name), { throwIfNoEntry: false })?.isFile(),
+      )
+    : [];
 }
 
 function partBytes(machine: Machine): number {
@@ -42,7 +46,9 @@ function partBytes(machine: Machine): number {
 }
 
 describe('a daemon that is killed', () => {
-  it('while a file is sent costs no byte: the transfer goes on and the hash is right', { timeout: 120_000 }, async () => {
+  it('while a file is sent costs no byte: the transfer goes on and the hash is right', {
+    timeout: 120_000,
+  }, async () => {
     const { a: receiver, b: sender } = await machines.pair();
     const bytes = randomBytes(FILE_BYTES);
     const path = join(sender.home, '../big.bin');
@@ -58,7 +64,11 @@ describe('a daemon that is killed', () => {
       const before = witness.log().length;
       const crashed = crash(victim);
       const ended = await eventually(
-        () => witness.log().slice(before).find(({ event }) => event === 'link.ended'),
+        () =>
+          witness
+            .log()
+            .slice(before)
+            .find(({ event }) => event === 'link.ended'),
         () => `round ${round}: ${witness.name} to notice`,
         30_000,
       );
@@ -83,9 +93,15 @@ describe('a daemon that is killed', () => {
   it('and stays dead is reported by the other side, with a reason', { timeout: 60_000 }, async () => {
     const { a, b } = await machines.pair();
     kill(b.pid, 'SIGKILL');
-    const lost = await eventually(async () => (await a.peer('b'))?.lastError ?? undefined, () => 'the loss', 40_000);
+    const lost = await eventually(
+      async () => (await a.peer('b'))?.lastError ?? undefined,
+      () => 'the loss',
+      40_000,
+    );
     expect(lost).toEqual({ code: 'LINK_LOST', message: expect.any(String) });
-    expect((await a.claw(['doctor'])).json.checks).toContainEqual(expect.objectContaining({ name: 'peer b', state: 'warn' }));
+    expect((await a.claw(['doctor'])).json.checks).toContainEqual(
+      expect.objectContaining({ name: 'peer b', state: 'warn' }),
+    );
   });
 
   it('while it pairs leaves whole files, and the same invite still pairs', { timeout: 120_000 }, async () => {
@@ -104,7 +120,10 @@ describe('a daemon that is killed', () => {
       const [left, right] = await Promise.all([joiner.linked('inviter'), inviter.linked('joiner')]);
       expect(left.words, `seed ${SEED}, round ${round}`).toBe(right.words);
       await joiner.api('DELETE', '/v1/peers/inviter');
-      await eventually(async () => ((await inviter.peer('joiner'))?.state === 'removed-by-peer' ? true : undefined), () => 'the word of it');
+      await eventually(
+        async () => ((await inviter.peer('joiner'))?.state === 'removed-by-peer' ? true : undefined),
+        () => 'the word of it',
+      );
       await inviter.api('DELETE', '/v1/peers/joiner');
     }
   });
@@ -115,11 +134,19 @@ describe('a relay that is killed', () => {
     const { a, b, relay, url } = await machines.pair();
     const { linksMade } = await a.linked('b');
     await relay.end('SIGKILL');
-    const carrier = async (machine: Machine) => (await machine.api('GET', '/v1/status')).carriers.find(({ name }: { name: string }) => name.startsWith('relay'));
-    await eventually(async () => ((await carrier(a)).state !== 'up' && (await carrier(b)).state !== 'up') || undefined, () => 'both to notice');
+    const carrier = async (machine: Machine) =>
+      (await machine.api('GET', '/v1/status')).carriers.find(({ name }: { name: string }) => name.startsWith('relay'));
+    await eventually(
+      async () => ((await carrier(a)).state !== 'up' && (await carrier(b)).state !== 'up') || undefined,
+      () => 'both to notice',
+    );
     expect((await a.api('POST', '/v1/peers/b/ping', { count: 3 })).roundTripsMs).toHaveLength(3);
     await machines.relay(Number(new URL(url).port));
-    await eventually(async () => ((await carrier(a)).state === 'up' && (await carrier(b)).state === 'up') || undefined, () => 'signaling', 40_000);
+    await eventually(
+      async () => ((await carrier(a)).state === 'up' && (await carrier(b)).state === 'up') || undefined,
+      () => 'signaling',
+      40_000,
+    );
     expect((await a.linked('b')).linksMade).toBe(linksMade);
     await crash(b); // a new link needs signaling
     await Promise.all([a.linked('b'), b.linked('a')]);

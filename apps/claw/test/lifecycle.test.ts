@@ -45,11 +45,25 @@ describe('claw', () => {
     expect(await machine.ok('share')).toEqual([]);
     expect(await machine.ok('use')).toEqual([]);
     const logged = await machine.ok('logs', '-n', '1');
-    expect(logged).toEqual([{ time: expect.any(String), level: 'info', event: 'node.ready', id: NODE_ID, port: expect.any(Number), version: expect.any(String) }]);
+    expect(logged).toEqual([
+      {
+        time: expect.any(String),
+        level: 'info',
+        event: 'node.ready',
+        id: NODE_ID,
+        port: expect.any(Number),
+        version: expect.any(String),
+      },
+    ]);
     expect(await machine.ok('logs', '-n', '0')).toEqual([]);
     const doctor = await machine.claw(['doctor']);
     expect([doctor.code, doctor.json.state]).toEqual([1, 'fail']); // no carrier is on
-    expect(doctor.json.checks).toContainEqual({ name: 'signaling', state: 'fail', detail: expect.any(String), fix: expect.stringContaining('claw relay') });
+    expect(doctor.json.checks).toContainEqual({
+      name: 'signaling',
+      state: 'fail',
+      detail: expect.any(String),
+      fix: expect.stringContaining('claw relay'),
+    });
     expect(await machine.ok('down')).toEqual({ state: 'stopped', pid });
     expect(isAlive(pid)).toBe(false);
     expect(await machine.ok('down')).toEqual({ state: 'stopped', pid: null });
@@ -79,7 +93,11 @@ describe('claw', () => {
   it('starts one node when several commands come at once', async () => {
     const machine = machines.make('many');
     const results = await Promise.all([machine.claw(['up']), machine.claw(['up']), machine.claw(['peers'])]);
-    expect(results.map(({ code, stderr }) => [code, stderr.replace(/Started.*\n/, '')])).toEqual([[0, ''], [0, ''], [0, '']]);
+    expect(results.map(({ code, stderr }) => [code, stderr.replace(/Started.*\n/, '')])).toEqual([
+      [0, ''],
+      [0, ''],
+      [0, ''],
+    ]);
     expect(new Set(results.slice(0, 2).map(({ json }) => json.pid))).toEqual(new Set([machine.pid]));
     expect(machine.log().filter(({ event }) => event === 'node.ready')).toHaveLength(1);
   });
@@ -90,7 +108,10 @@ describe('claw', () => {
     const path = join(machine.home, 'run/gateway.json');
     const session = JSON.parse(readFileSync(path, 'utf8'));
     kill(machine.pid, 'SIGKILL');
-    await eventually(() => !isAlive(session.pid) || undefined, () => 'the daemon to end');
+    await eventually(
+      () => !isAlive(session.pid) || undefined,
+      () => 'the daemon to end',
+    );
     writeFileSync(path, JSON.stringify({ ...session, pid: process.pid }));
     expect((await machine.claw(['status'])).code).toBe(3);
     expect(await machine.ok('up')).toMatchObject({ state: 'started' });
@@ -110,7 +131,10 @@ describe('claw', () => {
     await machine.ok('up');
     const { key, pid } = await machine.ok('status');
     kill(key.pid, 'SIGKILL');
-    await eventually(() => !isAlive(pid) || undefined, () => 'the daemon to end');
+    await eventually(
+      () => !isAlive(pid) || undefined,
+      () => 'the daemon to end',
+    );
     expect(machine.log().map(({ event }) => event)).toEqual(['node.ready', 'node.fatal', 'node.stopped']);
     expect(existsSync(join(machine.home, 'run/gateway.json'))).toBe(false);
     expect(await machine.ok('up')).toMatchObject({ state: 'started' });
@@ -129,7 +153,9 @@ describe('claw', () => {
       ...before,
       stat: [before.stat.ino, before.stat.mtimeNs, before.stat.mode],
     });
-    expect(after.stat.atimeNs).toBeLessThanOrEqual(before.stat.atimeNs > after.stat.mtimeNs ? before.stat.atimeNs : after.stat.atimeNs);
+    expect(after.stat.atimeNs).toBeLessThanOrEqual(
+      before.stat.atimeNs > after.stat.mtimeNs ? before.stat.atimeNs : after.stat.atimeNs,
+    );
     for (const file of ['claw.json', 'node-key.json', 'logs/claw.log']) {
       expect([file, statSync(join(machine.home, file)).mode & 0o077]).toEqual([file, 0]);
     }
@@ -154,7 +180,9 @@ describe('a mistake on the command line', () => {
     const machine = machines.make('wrong', null);
     const result = await machine.claw(args);
     expect(result.code).toBe(code);
-    expect(result.json).toEqual({ error: expect.objectContaining({ code: name, message: expect.stringContaining(message) }) });
+    expect(result.json).toEqual({
+      error: expect.objectContaining({ code: name, message: expect.stringContaining(message) }),
+    });
     kill(machine.pid, 'SIGTERM');
   });
 
@@ -199,12 +227,17 @@ describe('claw.json', () => {
     const broken = readFileSync(path, 'utf8').replace('"services"', '"servicez"');
     writeFileSync(path, broken);
     const error = await eventually(
-      async () => (await machine.api('GET', '/v1/status')).settings.error ?? (await machine.api('GET', '/v1/status')).settings.warnings[0],
+      async () =>
+        (await machine.api('GET', '/v1/status')).settings.error ??
+        (await machine.api('GET', '/v1/status')).settings.warnings[0],
       () => 'the settings’ fault',
     );
     expect(error).toMatch(/^claw\.json:\d+:\d+: /);
     writeFileSync(path, '{ "services": ');
-    await eventually(async () => (await machine.api('GET', '/v1/status')).settings.error ?? undefined, () => 'the settings’ fault');
+    await eventually(
+      async () => (await machine.api('GET', '/v1/status')).settings.error ?? undefined,
+      () => 'the settings’ fault',
+    );
     const failed = await machine.claw(['share', 'more', '--http', 'http://127.0.0.1:2']);
     expect(failed.code).toBe(7);
     expect(readFileSync(path, 'utf8')).toBe('{ "services": ');
@@ -233,7 +266,9 @@ describe('a key under a passphrase', () => {
     writeFileSync(file, 'wrong');
     const wrong = await machine.claw(['peers'], { env });
     expect([wrong.code, wrong.json.error.code]).toEqual([7, expect.stringMatching(/^KEY_/)]);
-    expect((await machine.claw(['up'], { env: { CLAW_PASSPHRASE_FILE: '/nowhere' } })).json.error.code).toBe('KEY_PASSPHRASE_REQUIRED');
+    expect((await machine.claw(['up'], { env: { CLAW_PASSPHRASE_FILE: '/nowhere' } })).json.error.code).toBe(
+      'KEY_PASSPHRASE_REQUIRED',
+    );
     writeFileSync(file, 'correct horse');
     expect((await machine.claw(['up'], { env })).json.nodeId).toBe(first.json.nodeId);
   });

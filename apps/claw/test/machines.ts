@@ -13,6 +13,9 @@ import { temporaryDirectory } from '@claw/testkit';
 import { isAlive } from '../src/is-alive.ts';
 
 export const CLAW = fileURLToPath(import.meta.resolve('../bin/claw.js'));
+// oxlint-disable-next-line no-explicit-any -- what a document holds is for each test to expect
+export type Json = any;
+
 const COMMAND_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 
@@ -21,7 +24,7 @@ export interface Result {
   readonly stdout: string;
   readonly stderr: string;
   /** stdout as the one JSON document that it must be. */
-  readonly json: any;
+  readonly json: Json;
 }
 
 export interface RunOptions {
@@ -38,7 +41,11 @@ export class RunningCommand {
   stderr = '';
 
   constructor(args: readonly string[], { env, cwd }: RunOptions) {
-    this.process = spawn(process.execPath, [CLAW, ...args], { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...env }, cwd });
+    this.process = spawn(process.execPath, [CLAW, ...args], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+      cwd,
+    });
     this.process.stdout.on('data', (chunk) => (this.stdout += String(chunk)));
     this.process.stderr.on('data', (chunk) => (this.stderr += String(chunk)));
     this.process.stdin.on('error', () => {});
@@ -47,7 +54,7 @@ export class RunningCommand {
 
   /** What `pattern` finds first in what the command said. */
   async said(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> {
-    return await eventually(
+    return eventually(
       () => pattern.exec(this.stdout) ?? pattern.exec(this.stderr) ?? undefined,
       () => `"${pattern}" in:\n${this.stdout}\n${this.stderr}`,
       timeoutMs,
@@ -56,7 +63,7 @@ export class RunningCommand {
 
   async end(signal: NodeJS.Signals = 'SIGKILL'): Promise<number | null> {
     if (this.process.exitCode === null) this.process.kill(signal);
-    return await this.exited;
+    return this.exited;
   }
 }
 
@@ -104,14 +111,15 @@ export class Machine {
   }
 
   /** The document of a command that must succeed. */
-  async ok(...args: string[]): Promise<any> {
+  async ok(...args: string[]): Promise<Json> {
     const result = await this.claw(args);
-    if (result.code !== 0) throw new Error(`claw ${args.join(' ')} ended with ${result.code}: ${result.stdout}${result.stderr}`);
+    if (result.code !== 0)
+      throw new Error(`claw ${args.join(' ')} ended with ${result.code}: ${result.stdout}${result.stderr}`);
     return result.json;
   }
 
   /** The daemon's API, without a process for each question. */
-  async api<T = any>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
+  async api<T = Json>(method: 'GET' | 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
     const { port, token } = await readSession(this.home);
     return (await createGatewayClient({ port, token }).request(method, path, body === undefined ? {} : { body })) as T;
   }
@@ -121,8 +129,8 @@ export class Machine {
   }
 
   async linked(name: string, timeoutMs = 30_000): Promise<StatusView['peers'][number]> {
-    return await eventually(
-      async () => ((await this.peer(name))?.state === 'linked' ? await this.peer(name) : undefined),
+    return eventually(
+      async () => ((await this.peer(name))?.state === 'linked' ? this.peer(name) : undefined),
       async () => `a link from ${this.name} to ${name}: ${JSON.stringify(await this.peer(name))}`,
       timeoutMs,
     );
@@ -144,7 +152,11 @@ export class Machine {
     for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
       const pids = processesOf(this.home);
       for (const pid of pids) kill(pid, signal);
-      await eventually(() => pids.every((pid) => !isAlive(pid)) || undefined, () => `${pids} to end`, 4000).catch(() => {});
+      await eventually(
+        () => pids.every((pid) => !isAlive(pid)) || undefined,
+        () => `${pids.join()} to end`,
+        4000,
+      ).catch(() => {});
     }
   }
 }
@@ -185,7 +197,10 @@ export class Machines {
   }
 
   async end(): Promise<void> {
-    await Promise.all([...this.#machines.splice(0).map((machine) => machine.end()), ...this.#others.splice(0).map((other) => other.end())]);
+    await Promise.all([
+      ...this.#machines.splice(0).map((machine) => machine.end()),
+      ...this.#others.splice(0).map((other) => other.end()),
+    ]);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

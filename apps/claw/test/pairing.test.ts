@@ -16,14 +16,25 @@ describe('claw pair', () => {
     const inviting = a.start(['pair', '--new', '--name', 'cloud', '--relay', url]);
     const [, invite = ''] = await inviting.said(/claw pair (CLAW:\S+)/);
     expect(invite).toMatch(/^CLAW:[A-Z2-7]+$/);
-    const joined = await b.claw(['pair', '-'], { stdin: `  ${invite.toLowerCase().slice(0, 40)}\n${invite.slice(40)}\n` });
-    expect([joined.code, joined.json]).toEqual([0, expect.objectContaining({ name: 'a', confirmed: true, grants: ['send'], relays: [url] })]);
+    const joined = await b.claw(['pair', '-'], {
+      stdin: `  ${invite.toLowerCase().slice(0, 40)}\n${invite.slice(40)}\n`,
+    });
+    expect([joined.code, joined.json]).toEqual([
+      0,
+      expect.objectContaining({ name: 'a', confirmed: true, grants: ['send'], relays: [url] }),
+    ]);
     expect(await inviting.exited).toBe(0);
     expect(WORDS.exec(inviting.stdout)?.[1]).toBe(joined.json.words);
     const link = await b.linked('a');
-    expect(link.link).toMatchObject({ handshake: { cipher: expect.any(String), peerVersion: expect.any(String) }, warnings: [] });
+    expect(link.link).toMatchObject({
+      handshake: { cipher: expect.any(String), peerVersion: expect.any(String) },
+      warnings: [],
+    });
     expect((await a.linked('cloud')).confirmed).toBe(true);
-    expect(await b.ok('ping', 'a', '-c', '3')).toEqual({ peer: 'a', roundTripsMs: [expect.any(Number), expect.any(Number), expect.any(Number)] });
+    expect(await b.ok('ping', 'a', '-c', '3')).toEqual({
+      peer: 'a',
+      roundTripsMs: [expect.any(Number), expect.any(Number), expect.any(Number)],
+    });
     expect(JSON.parse(readFileSync(join(a.home, 'claw.json'), 'utf8').replace(/^\/\/.*$/gm, '')).relays).toEqual([url]);
   });
 
@@ -74,7 +85,14 @@ describe('claw unpair', () => {
     await stream.said(/hello/);
     expect(await a.ok('unpair', 'b')).toEqual({ unpaired: 'b', nodeId: expect.any(String) });
     await stream.exited;
-    expect((await eventually(async () => ((await b.peer('a'))?.state === 'removed-by-peer' ? b.peer('a') : undefined), () => 'the word of it'))?.link).toBeNull();
+    expect(
+      (
+        await eventually(
+          async () => ((await b.peer('a'))?.state === 'removed-by-peer' ? b.peer('a') : undefined),
+          () => 'the word of it',
+        )
+      )?.link,
+    ).toBeNull();
     expect(await a.ok('peers')).toEqual([]);
     expect((await a.ok('share'))[0]).toMatchObject({ name: 'cat', to: [], openStreams: 0 });
     expect(await b.ok('unpair', 'a')).toMatchObject({ unpaired: 'a' });
@@ -124,6 +142,5 @@ function carry(from: RunningCommand, to: RunningCommand, delayMs: number): { sto
 
 async function ended(command: RunningCommand): Promise<number | null> {
   const timer = setTimeout(() => command.process.kill('SIGKILL'), 80_000);
-  return await command.exited.finally(() => clearTimeout(timer));
+  return command.exited.finally(() => clearTimeout(timer));
 }
-

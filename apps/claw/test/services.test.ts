@@ -66,7 +66,11 @@ describe('claw share and claw use', () => {
   });
 
   it('carry an HTTP service on a port of choice', async () => {
-    const port = await listen(createHttpServer((request, response) => response.end(`${request.headers['x-claw-peer']} asked for ${request.url}`)));
+    const port = await listen(
+      createHttpServer((request, response) =>
+        response.end(`${String(request.headers['x-claw-peer'])} asked for ${request.url}`),
+      ),
+    );
     await lender.ok('share', 'web', '--http', `http://127.0.0.1:${port}`, '--to', 'b');
     const free = createServer();
     const listen127 = await listen(free);
@@ -86,7 +90,9 @@ describe('claw share and claw use', () => {
     writeFileSync(join(folder, 'a?b#c%.txt'), 'odd');
     await lender.ok('share', 'notes', '--files', folder, '--to', 'b');
     const { url } = await user.ok('use', 'a/notes');
-    const { entries } = await fetch(url, { headers: { accept: 'application/json' } }).then((answer) => answer.json() as Promise<{ entries: { name: string }[] }>);
+    const { entries } = await fetch(url, { headers: { accept: 'application/json' } }).then(
+      (answer) => answer.json() as Promise<{ entries: { name: string }[] }>,
+    );
     expect(entries.map(({ name }) => name)).toEqual(['a?b#c%.txt']);
     expect(await fetch(new URL(encodeURIComponent('a?b#c%.txt'), url)).then((answer) => answer.text())).toBe('odd');
   });
@@ -110,14 +116,23 @@ describe('claw mcp', () => {
     mkdirSync(folder);
     writeFileSync(join(folder, 'hello.txt'), 'hello from a');
     await lender.ok('share', 'files', '--mcp', `"${process.execPath}" "${FILESYSTEM_SERVER}" "${folder}"`, '--to', 'b');
-    const transport = new StdioClientTransport({ command: process.execPath, args: [CLAW, 'mcp', '--home', user.home, 'a/files'], stderr: 'pipe' });
+    const transport = new StdioClientTransport({
+      command: process.execPath,
+      args: [CLAW, 'mcp', '--home', user.home, 'a/files'],
+      stderr: 'pipe',
+    });
     const client = new Client({ name: 'test', version: '1' });
     await client.connect(transport);
     expect((await client.listTools()).tools.length).toBeGreaterThan(5);
     const read = await client.callTool({ name: 'read_text_file', arguments: { path: join(folder, 'hello.txt') } });
     expect(read.content).toMatchObject([{ text: 'hello from a' }]);
     await client.close();
-    await eventually(async () => (await lender.api('GET', '/v1/shares')).every((share: { openStreams: number }) => share.openStreams === 0) || undefined, () => 'the server to end');
+    await eventually(
+      async () =>
+        (await lender.api('GET', '/v1/shares')).every((share: { openStreams: number }) => share.openStreams === 0) ||
+        undefined,
+      () => 'the server to end',
+    );
     const used = await user.claw(['use', 'a/files']);
     expect([used.code, used.json.error.code]).toEqual([7, 'SERVICE_KIND']);
   });

@@ -23,9 +23,13 @@ describe('splitCommandLine', () => {
     const quotings = [
       (word: string) => `'${word.replaceAll("'", `'\\''`)}'`,
       (word: string) => `"${word.replace(/["\\$`]/g, '\\$&')}"`,
-      (word: string) => (word === '' ? "''" : [...word].map((character) => `\\${character}`).join('')),
+      (word: string) => (word === '' ? "''" : word.replaceAll(/./gsu, '\\$&')),
     ];
-    const quoted = fc.tuple(fc.string({ unit: 'grapheme' }), fc.constantFrom(...quotings), fc.constantFrom(' ', '\t', '  ', '\n'));
+    const quoted = fc.tuple(
+      fc.string({ unit: 'grapheme' }),
+      fc.constantFrom(...quotings),
+      fc.constantFrom(' ', '\t', '  ', '\n'),
+    );
     fc.assert(
       fc.property(fc.array(quoted, { minLength: 1 }), (parts) => {
         const line = parts.map(([word, quote, gap]) => quote(word) + gap).join('');

@@ -8,13 +8,24 @@ import { FolderHandler } from '../src/services/files-share.ts';
 import { HttpShare } from '../src/services/http-share.ts';
 import { ask, askRaw } from './stream-client.ts';
 
-const ODD_NAMES = ['a?b#c%.txt', '100%25.txt', 'ünïcödé ☃.txt', "quote'\"<&>.txt", ' space ', 'back\\slash', 'semi;colon', 'CON', 'a..b'];
+const ODD_NAMES = [
+  'a?b#c%.txt',
+  '100%25.txt',
+  'ünïcödé ☃.txt',
+  'quote\'"<&>.txt',
+  ' space ',
+  'back\\slash',
+  'semi;colon',
+  'CON',
+  'a..b',
+];
 const directory = temporaryDirectory();
 const root = join(directory.path, 'root');
 const share = new HttpShare(new FolderHandler(root));
 
 beforeAll(() => {
-  for (const folder of ['sub/deep', '.hidden', '.git', 'odd ?#% dir', 'evil']) mkdirSync(join(root, folder), { recursive: true });
+  for (const folder of ['sub/deep', '.hidden', '.git', 'odd ?#% dir', 'evil'])
+    mkdirSync(join(root, folder), { recursive: true });
   mkdirSync(join(directory.path, 'outside'));
   writeFileSync(join(directory.path, 'outside/secret.txt'), 'SECRET');
   writeFileSync(join(directory.path, 'rootsecret.txt'), 'SECRET');
@@ -24,8 +35,15 @@ beforeAll(() => {
   writeFileSync(join(root, 'page.html'), '<script>alert(1)</script>');
   writeFileSync(join(root, 'empty'), '');
   for (const name of ODD_NAMES) writeFileSync(join(root, name), `content of ${name}`);
-  const links = { out: '../outside', 'out.txt': '../outside/secret.txt', 'abs.txt': join(directory.path, 'outside/secret.txt'), loop: 'loop', gone: 'nowhere' };
-  for (const [name, target] of Object.entries({ ...links, in: 'sub', env: '.env', hid: '.hidden' })) symlinkSync(target, join(root, name));
+  const links = {
+    out: '../outside',
+    'out.txt': '../outside/secret.txt',
+    'abs.txt': join(directory.path, 'outside/secret.txt'),
+    loop: 'loop',
+    gone: 'nowhere',
+  };
+  for (const [name, target] of Object.entries({ ...links, in: 'sub', env: '.env', hid: '.hidden' }))
+    symlinkSync(target, join(root, name));
   execFileSync('mkfifo', [join(root, 'pipe')]);
 });
 afterAll(async () => {
@@ -34,7 +52,10 @@ afterAll(async () => {
 });
 
 const list = async (path: string) =>
-  JSON.parse((await ask(share, path, { headers: { accept: 'application/json' } })).body) as { entries: { name: string; kind: string; bytes?: number }[]; more: number };
+  JSON.parse((await ask(share, path, { headers: { accept: 'application/json' } })).body) as {
+    entries: { name: string; kind: string; bytes?: number }[];
+    more: number;
+  };
 
 describe('files share', () => {
   it('lists a folder in JSON: folders first, then files with sizes, nothing hidden, no link that leads out', async () => {
@@ -68,29 +89,50 @@ describe('files share', () => {
 
   it('serves a range, refuses one beyond the end, and knows what has not changed', async () => {
     const range = (value: string) => ask(share, '/digits.txt', { headers: { range: value } });
-    expect(await range('bytes=2-4')).toMatchObject({ status: 206, body: '234', headers: { 'content-range': 'bytes 2-4/10' } });
+    expect(await range('bytes=2-4')).toMatchObject({
+      status: 206,
+      body: '234',
+      headers: { 'content-range': 'bytes 2-4/10' },
+    });
     expect(await range('bytes=-3')).toMatchObject({ status: 206, body: '789' });
     expect((await range('bytes=20-')).status).toBe(416);
     const { etag } = (await ask(share, '/digits.txt')).headers;
-    expect(await ask(share, '/digits.txt', { headers: { 'if-none-match': etag } })).toMatchObject({ status: 304, body: '' });
+    expect(await ask(share, '/digits.txt', { headers: { 'if-none-match': etag } })).toMatchObject({
+      status: 304,
+      body: '',
+    });
   });
 
   it('answers HEAD with the length alone', async () => {
-    expect(await ask(share, '/digits.txt', { method: 'HEAD' })).toMatchObject({ status: 200, body: '', headers: { 'content-length': '10' } });
+    expect(await ask(share, '/digits.txt', { method: 'HEAD' })).toMatchObject({
+      status: 200,
+      body: '',
+      headers: { 'content-length': '10' },
+    });
     expect(await ask(share, '/', { method: 'HEAD' })).toMatchObject({ status: 200, body: '' });
     expect(await ask(share, '/empty')).toMatchObject({ status: 200, body: '' });
   });
 
   it.each(['POST', 'PUT', 'DELETE', 'PATCH'])('refuses %s: it is read only', async (method) => {
-    expect(await ask(share, '/digits.txt', { method, body: 'x' })).toMatchObject({ status: 405, headers: { allow: 'GET, HEAD' } });
+    expect(await ask(share, '/digits.txt', { method, body: 'x' })).toMatchObject({
+      status: 405,
+      headers: { allow: 'GET, HEAD' },
+    });
   });
 
-  it.each(['/.env', '/.hidden/', '/.hidden/inner.txt', '/sub/../.env', '/%2eenv', '/env', '/hid/', '/hid/inner.txt', '/.git/'])(
-    'hides %s',
-    async (path) => {
-      expect((await ask(share, path)).status).toBe(404);
-    },
-  );
+  it.each([
+    '/.env',
+    '/.hidden/',
+    '/.hidden/inner.txt',
+    '/sub/../.env',
+    '/%2eenv',
+    '/env',
+    '/hid/',
+    '/hid/inner.txt',
+    '/.git/',
+  ])('hides %s', async (path) => {
+    expect((await ask(share, path)).status).toBe(404);
+  });
 
   it.each([
     '/../outside/secret.txt',
@@ -119,7 +161,24 @@ describe('files share', () => {
   });
 
   it('sends nothing of the outside for any path of dots, slashes and escapes (fuzz)', async () => {
-    const piece = fc.constantFrom('..', '.', '/', '%2e', '%2f', '%5c', '\\', 'out', 'outside', 'secret.txt', 'sub', '%00', '%25', '.env', 'hid', 'rootsecret.txt');
+    const piece = fc.constantFrom(
+      '..',
+      '.',
+      '/',
+      '%2e',
+      '%2f',
+      '%5c',
+      '\\',
+      'out',
+      'outside',
+      'secret.txt',
+      'sub',
+      '%00',
+      '%25',
+      '.env',
+      'hid',
+      'rootsecret.txt',
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(piece, { maxLength: 10 }), async (pieces) => {
         expect((await ask(share, `/${pieces.join('')}`)).body).not.toContain('SECRET');
@@ -130,13 +189,18 @@ describe('files share', () => {
 
   it('redirects to the folder itself, never to another host', async () => {
     expect((await ask(share, '/sub')).headers.location).toBe('./sub/');
-    expect((await ask(share, `/${encodeURIComponent('odd ?#% dir')}`)).headers.location).toBe('./odd%20%3F%23%25%20dir/');
+    expect((await ask(share, `/${encodeURIComponent('odd ?#% dir')}`)).headers.location).toBe(
+      './odd%20%3F%23%25%20dir/',
+    );
     const text = await askRaw(share, 'GET //evil HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
     expect(text).toMatch(/\r\nlocation: \.\/evil\/\r\n/);
   });
 
   it('lets no page of the folder run scripts', async () => {
-    expect((await ask(share, '/page.html')).headers).toMatchObject({ 'content-security-policy': 'sandbox', 'x-content-type-options': 'nosniff' });
+    expect((await ask(share, '/page.html')).headers).toMatchObject({
+      'content-security-policy': 'sandbox',
+      'x-content-type-options': 'nosniff',
+    });
   });
 
   it('lists the first 10,000 of a huge folder and says how many more there are', async () => {

@@ -1,15 +1,15 @@
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { createLogger, silentLogger } from '@claw/base';
-import { ReadBuffer, serializeMessage } from '@modelcontextprotocol/sdk/shared/stdio.js';
-import { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import type { LinkStream } from '@claw/link';
 import { duplexPair } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { createLogger, silentLogger } from '@claw/base';
+import type { LinkStream } from '@claw/link';
 import { temporaryDirectory, until } from '@claw/testkit';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { ReadBuffer, serializeMessage } from '@modelcontextprotocol/sdk/shared/stdio.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { afterEach, describe, expect, it } from 'vitest';
 import { McpShare } from '../src/services/mcp-share.ts';
 import { failureOf, readAll } from './node-pair.ts';
@@ -29,7 +29,10 @@ function openScript(script: string): { stream: Duplex; served: Promise<void> } {
   return open([process.execPath, '-e', script]);
 }
 
-function open(command: string[], share = new McpShare(command)): { stream: Duplex; served: Promise<void>; share: McpShare } {
+function open(
+  command: string[],
+  share = new McpShare(command),
+): { stream: Duplex; served: Promise<void>; share: McpShare } {
   shares.push(share);
   const [stream, far] = duplexPair();
   stream.on('error', () => {});
@@ -55,7 +58,7 @@ function runs(pid: number): boolean {
   }
 }
 
-const allGone = (pids: readonly number[]) => until(() => !pids.some(runs), `processes ${pids} to end`);
+const allGone = (pids: readonly number[]) => until(() => !pids.some(runs), `processes ${pids.join()} to end`);
 
 class StreamTransport implements Transport {
   onclose?: () => void;
@@ -70,7 +73,8 @@ class StreamTransport implements Transport {
   async start(): Promise<void> {
     this.#stream.on('data', (chunk: Buffer) => {
       this.#buffer.append(chunk);
-      for (let message = this.#buffer.readMessage(); message; message = this.#buffer.readMessage()) this.onmessage?.(message);
+      for (let message = this.#buffer.readMessage(); message; message = this.#buffer.readMessage())
+        this.onmessage?.(message);
     });
     this.#stream.on('close', () => this.onclose?.());
   }
@@ -84,7 +88,8 @@ class StreamTransport implements Transport {
   }
 }
 
-const CHILD = "const child = require('node:child_process').spawn(process.execPath, ['-e', `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); console.log('up')`], { stdio: ['ignore', 'pipe', 'ignore'] });";
+const CHILD =
+  "const child = require('node:child_process').spawn(process.execPath, ['-e', `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); console.log('up')`], { stdio: ['ignore', 'pipe', 'ignore'] });";
 const TELL = "child.stdout.once('data', () => console.log(JSON.stringify([process.pid, child.pid])));";
 
 describe('mcp share', () => {
@@ -96,7 +101,10 @@ describe('mcp share', () => {
     const client = new Client({ name: 'test', version: '1' });
     await client.connect(new StreamTransport(stream));
     expect((await client.listTools()).tools.map(({ name }) => name)).toContain('read_text_file');
-    const read = await client.callTool({ name: 'read_text_file', arguments: { path: join(directory.path, 'notes/hello.txt') } });
+    const read = await client.callTool({
+      name: 'read_text_file',
+      arguments: { path: join(directory.path, 'notes/hello.txt') },
+    });
     expect(read.content).toMatchObject([{ type: 'text', text: 'hello from afar' }]);
     await client.close();
     await served;
@@ -129,7 +137,9 @@ describe('mcp share', () => {
   });
 
   it('kills a server that ignores its stdin and SIGTERM', async () => {
-    const { stream, served } = openScript(`process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); ${CHILD}${TELL}`);
+    const { stream, served } = openScript(
+      `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000); ${CHILD}${TELL}`,
+    );
     const pids = await readPids(stream);
     stream.resume().end();
     await served;
@@ -137,7 +147,13 @@ describe('mcp share', () => {
   });
 
   it('ends at once what it still serves when the share is closed', async () => {
-    const { stream, share } = { ...open([process.execPath, '-e', `${CHILD.replace("process.on('SIGTERM', () => {});", '')}${TELL} setInterval(() => {}, 1000);`]) };
+    const { stream, share } = {
+      ...open([
+        process.execPath,
+        '-e',
+        `${CHILD.replace("process.on('SIGTERM', () => {});", '')}${TELL} setInterval(() => {}, 1000);`,
+      ]),
+    };
     const pids = await readPids(stream);
     const started = performance.now();
     await share.close();
@@ -146,7 +162,8 @@ describe('mcp share', () => {
   });
 
   it('keeps a flood of stderr short, line by line and in number', async () => {
-    const flood = "for (let n = 0; n < 5000; n += 1) process.stderr.write('line ' + n + ' ' + 'y'.repeat(2000) + '\\n'); process.stderr.write('z'.repeat(5e6)); console.log('done')";
+    const flood =
+      "for (let n = 0; n < 5000; n += 1) process.stderr.write('line ' + n + ' ' + 'y'.repeat(2000) + '\\n'); process.stderr.write('z'.repeat(5e6)); console.log('done')";
     const { stream, served } = openScript(flood);
     expect(String(await readAll(stream))).toBe('done\n');
     stream.end();

@@ -24,7 +24,9 @@ export interface NodePair extends AsyncDisposable {
 export async function openNodePair(settings: { lender?: object; user?: object } = {}): Promise<NodePair> {
   const directory = temporaryDirectory();
   const log: NodePair['log'][number][] = [];
-  const engine = createNodeDataChannelEngine({ onHandlerError: (error) => log.push({ name: 'engine', event: 'failed', detail: String(error) }) });
+  const engine = createNodeDataChannelEngine({
+    onHandlerError: (error) => log.push({ name: 'engine', event: 'failed', detail: String(error) }),
+  });
   const envelopes = new MemoryNetwork();
   const open = async (name: 'lender' | 'user') => {
     const home = join(directory.path, name);
@@ -53,7 +55,15 @@ export async function openNodePair(settings: { lender?: object; user?: object } 
     await Promise.all([user.close(), lender.close()]);
     directory[Symbol.dispose]();
   };
-  return { lender, user, lenderAtUser, userAtLender: lender.peers.find('user'), folder, log, [Symbol.asyncDispose]: close };
+  return {
+    lender,
+    user,
+    lenderAtUser,
+    userAtLender: lender.peers.find('user'),
+    folder,
+    log,
+    [Symbol.asyncDispose]: close,
+  };
 }
 
 function linkStands(node: Node, peer: Node): boolean {

@@ -51,16 +51,31 @@ async function echo(request: IncomingMessage, response: ServerResponse): Promise
 }
 
 const echoed = async (...asked: Parameters<typeof ask> extends [unknown, ...infer Rest] ? Rest : never) =>
-  JSON.parse((await ask(share, ...asked)).body) as { method: string; url: string; headers: Record<string, string>; body: string };
+  JSON.parse((await ask(share, ...asked)).body) as {
+    method: string;
+    url: string;
+    headers: Record<string, string>;
+    body: string;
+  };
 
 describe('reverse proxy', () => {
-  it.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND'])('passes %s on with its path and query', async (method) => {
-    expect(await echoed('/a%20b//c/../d?x=%C3%A9&y', { method })).toMatchObject({ method, url: '/a%20b//c/../d?x=%C3%A9&y' });
-  });
+  it.each(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND'])(
+    'passes %s on with its path and query',
+    async (method) => {
+      expect(await echoed('/a%20b//c/../d?x=%C3%A9&y', { method })).toMatchObject({
+        method,
+        url: '/a%20b//c/../d?x=%C3%A9&y',
+      });
+    },
+  );
 
   it('answers HEAD with the head alone', async () => {
     handle = (_, response) => response.setHeader('content-length', 5).end('hello');
-    expect(await ask(share, '/', { method: 'HEAD' })).toMatchObject({ status: 200, body: '', headers: { 'content-length': '5' } });
+    expect(await ask(share, '/', { method: 'HEAD' })).toMatchObject({
+      status: 200,
+      body: '',
+      headers: { 'content-length': '5' },
+    });
   });
 
   it('passes a body of known length and one in chunks whole', async () => {
@@ -77,12 +92,20 @@ describe('reverse proxy', () => {
       response.end('two');
     };
     const answer = await ask(share, '/');
-    expect(answer).toMatchObject({ status: 201, body: 'one two', headers: { 'set-cookie': ['a=1', 'b=2'], 'x-custom': 'yes' } });
+    expect(answer).toMatchObject({
+      status: 201,
+      body: 'one two',
+      headers: { 'set-cookie': ['a=1', 'b=2'], 'x-custom': 'yes' },
+    });
   });
 
   it('tells the service its own name as host, and the peer’s name', async () => {
     const { headers } = await echoed('/', { headers: { host: 'localhost:9999' } });
-    expect(headers).toMatchObject({ host: `127.0.0.1:${port}`, 'x-forwarded-host': 'localhost:9999', 'x-claw-peer': 'laptop' });
+    expect(headers).toMatchObject({
+      host: `127.0.0.1:${port}`,
+      'x-forwarded-host': 'localhost:9999',
+      'x-claw-peer': 'laptop',
+    });
   });
 
   it.each([
@@ -92,7 +115,10 @@ describe('reverse proxy', () => {
     ['x-claw_peer: admin'],
     ['Connection: close, x-claw-peer\r\nx-claw-peer: admin'],
   ])('lets nobody forge the peer’s name with %j', async (fields) => {
-    const text = await askRaw(share, `GET / HTTP/1.1\r\nhost: x\r\n${fields}\r\n${fields.startsWith('Conn') ? '' : 'connection: close\r\n'}\r\n`);
+    const text = await askRaw(
+      share,
+      `GET / HTTP/1.1\r\nhost: x\r\n${fields}\r\n${fields.startsWith('Conn') ? '' : 'connection: close\r\n'}\r\n`,
+    );
     expect(text).toContain('"x-claw-peer":"laptop"');
     expect(text).not.toContain('admin');
   });
@@ -100,7 +126,7 @@ describe('reverse proxy', () => {
   it('lets no body pass for a second request when its length is named hop by hop', async () => {
     const seen: string[] = [];
     handle = (request, response) => {
-      seen.push(`${request.url} ${request.headers['x-claw-peer']}`);
+      seen.push(`${request.url} ${String(request.headers['x-claw-peer'])}`);
       void echo(request, response);
     };
     const smuggled = 'GET /admin HTTP/1.1\r\nhost: x\r\nx-claw-peer: admin\r\n\r\n';
@@ -111,9 +137,17 @@ describe('reverse proxy', () => {
   });
 
   it('keeps hop-by-hop fields and those that connection names to itself', async () => {
-    const fields = { te: 'trailers', 'proxy-authorization': 'Basic x', 'keep-alive': 'timeout=9', 'x-mine': 'yes', connection: 'keep-alive, x-mine' };
+    const fields = {
+      te: 'trailers',
+      'proxy-authorization': 'Basic x',
+      'keep-alive': 'timeout=9',
+      'x-mine': 'yes',
+      connection: 'keep-alive, x-mine',
+    };
     const { headers } = await echoed('/', { headers: { ...fields, 'x-other': 'stays' } });
-    expect(Object.keys(headers).sort()).toEqual(['connection', 'host', 'x-claw-peer', 'x-forwarded-host', 'x-other'].sort());
+    expect(Object.keys(headers).sort()).toEqual(
+      ['connection', 'host', 'x-claw-peer', 'x-forwarded-host', 'x-other'].sort(),
+    );
   });
 
   it('serves many requests of one stream over one connection to the service', async () => {
@@ -149,27 +183,41 @@ describe('reverse proxy', () => {
     await closed;
   });
 
-  it.each(['http://evil.example/', 'evil.example:80', '*'])('refuses the request target %s with 400', async (target) => {
-    const method = target === '*' ? 'OPTIONS' : 'GET';
-    expect(await askRaw(share, `${method} ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)).toMatch(/^HTTP\/1\.1 400 /);
-  });
-
-  it.each(['//evil.example/x', '/..//../etc', '/%00', '/a?b?c#d', `/${'x'.repeat(4000)}`])('keeps to the service for the path %.20s', async (path) => {
-    const text = await askRaw(share, `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
-    expect(text).toContain(`"url":${JSON.stringify(path)}`);
-  });
-
-  it.each(['GET / HTTP/1.1\r\nbad header\r\n\r\n', '\u0016\u0003\u0001', `GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`])(
-    'answers what is no HTTP with 400 and ends (%#)',
-    async (text) => {
-      expect(await askRaw(share, text)).toMatch(/^HTTP\/1\.1 400 /);
+  it.each(['http://evil.example/', 'evil.example:80', '*'])(
+    'refuses the request target %s with 400',
+    async (target) => {
+      const method = target === '*' ? 'OPTIONS' : 'GET';
+      expect(await askRaw(share, `${method} ${target} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`)).toMatch(
+        /^HTTP\/1\.1 400 /,
+      );
     },
   );
 
-  it.each(['HTTP/1.1 099 Odd', 'HTTP/1.1 200 Bad\u0001Reason', 'ICY 200 OK'])('answers 502 when the service answers %j', async (line) => {
-    const server = createTcpServer((socket) => void socket.on('error', () => {}).end(`${line}\r\ncontent-length: 0\r\n\r\n`));
-    expect((await ask(shareOf(`http://127.0.0.1:${await listen(server)}`), '/')).status).toBe(502);
+  it.each(['//evil.example/x', '/..//../etc', '/%00', '/a?b?c#d', `/${'x'.repeat(4000)}`])(
+    'keeps to the service for the path %.20s',
+    async (path) => {
+      const text = await askRaw(share, `GET ${path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+      expect(text).toContain(`"url":${JSON.stringify(path)}`);
+    },
+  );
+
+  it.each([
+    'GET / HTTP/1.1\r\nbad header\r\n\r\n',
+    '\u0016\u0003\u0001',
+    `GET / HTTP/1.1\r\nx: ${'y'.repeat(20_000)}\r\n\r\n`,
+  ])('answers what is no HTTP with 400 and ends (%#)', async (text) => {
+    expect(await askRaw(share, text)).toMatch(/^HTTP\/1\.1 400 /);
   });
+
+  it.each(['HTTP/1.1 099 Odd', 'HTTP/1.1 200 Bad\u0001Reason', 'ICY 200 OK'])(
+    'answers 502 when the service answers %j',
+    async (line) => {
+      const server = createTcpServer(
+        (socket) => void socket.on('error', () => {}).end(`${line}\r\ncontent-length: 0\r\n\r\n`),
+      );
+      expect((await ask(shareOf(`http://127.0.0.1:${await listen(server)}`), '/')).status).toBe(502);
+    },
+  );
 
   it('puts the target’s own path before the request’s', async () => {
     share = shareOf(`http://127.0.0.1:${port}/base/`);
@@ -197,7 +245,9 @@ describe('WebSocket', () => {
     const server = createServer();
     server.on('upgrade', (request, socket, head) => {
       peers.push(request.headers['x-claw-peer'] as string);
-      sockets.handleUpgrade(request, socket, head, (ws) => ws.on('message', (data, binary) => ws.send(data, { binary })));
+      sockets.handleUpgrade(request, socket, head, (ws) =>
+        ws.on('message', (data, binary) => ws.send(data, { binary })),
+      );
     });
     const target = shareOf(`http://127.0.0.1:${await listen(server)}`);
     const client = new WebSocket('ws://service/chat', { createConnection: () => openOn(target) as never });
@@ -219,7 +269,8 @@ describe('WebSocket', () => {
       response.write('plain ');
       response.end('HTTP only');
     };
-    const fields = 'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13';
+    const fields =
+      'connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nsec-websocket-version: 13';
     const text = await askRaw(share, `GET / HTTP/1.1\r\nhost: x\r\n${fields}\r\n\r\n`);
     expect(text).toMatch(/^HTTP\/1\.1 426 /);
     expect(text).toMatch(/\r\n\r\nplain HTTP only$/);
@@ -227,7 +278,9 @@ describe('WebSocket', () => {
   });
 
   it('ends when the service is down', async () => {
-    const client = new WebSocket('ws://service/', { createConnection: () => openOn(shareOf('http://127.0.0.1:1')) as never });
+    const client = new WebSocket('ws://service/', {
+      createConnection: () => openOn(shareOf('http://127.0.0.1:1')) as never,
+    });
     const [error] = await once(client, 'error');
     expect(error).toBeInstanceOf(Error);
   });

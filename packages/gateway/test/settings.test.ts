@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, test } from 'vitest';
 import { compareVersions, isVersion } from '@claw/base';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { loadSettings, readSettings } from '../src/settings/index.ts';
 import { nameFrom } from '../src/settings/load.ts';
 

@@ -19,11 +19,12 @@ afterEach(async () => {
   for (const socket of sockets) socket.destroy();
   sockets.clear();
   await Promise.all(servers.splice(0).map((server) => new Promise((resolve) => server.close(resolve))));
-  for (const { name } of pair.lender.shares.status()) await pair.lender.edit([{ path: ['services', name], value: undefined }]);
+  for (const { name } of pair.lender.shares.status())
+    await pair.lender.edit([{ path: ['services', name], value: undefined }]);
 });
 
 /** A server on a free port of this machine, and that port as a target. */
-async function serve(onSocket: (socket: Socket) => void): Promise<string> {
+async function serve(onSocket: (socket: Socket) => unknown): Promise<string> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     sockets.add(socket);
     socket.on('error', () => {});
@@ -53,10 +54,7 @@ async function connectTo(port: number): Promise<Socket> {
 
 describe('tcp share', () => {
   it('passes the caller’s end on and still carries the answer', async () => {
-    const target = await serve(async (socket) => {
-      const asked = await readAll(socket);
-      socket.end(Buffer.concat([Buffer.from('you said '), asked]));
-    });
+    const target = await serve((socket) => readAll(socket).then((asked) => socket.end(`you said ${String(asked)}`)));
     await lend(target);
     const stream = await openStream();
     stream.end('hello');
@@ -192,7 +190,10 @@ describe('a grant', () => {
     await own.lender.unpair(own.userAtLender);
     expect((await before.ended).code).toBe('LINK_UNPAIRED');
     expect(own.lender.settings.services['service']?.to).toEqual([]);
-    await until(() => own.user.peers.get(own.lender.keyHolder.nodeId)?.state === 'removed-by-peer', 'the word of the end');
+    await until(
+      () => own.user.peers.get(own.lender.keyHolder.nodeId)?.state === 'removed-by-peer',
+      'the word of the end',
+    );
   });
 });
 

@@ -1,8 +1,15 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { systemClock } from '@claw/base';
 import type { LinkStream } from '@claw/link';
 import { fuzzRuns, seededRandom, temporaryDirectory, until } from '@claw/testkit';
 import fc from 'fast-check';
@@ -33,7 +40,14 @@ interface SendChanges {
 }
 
 function send(path: string, { signal = new AbortController().signal, onProgress = () => {} }: SendChanges = {}) {
-  return sendFile({ keeper: pair.user.keeper, peer: pair.lenderAtUser, path, signal, onProgress, logger: pair.user.logger });
+  return sendFile({
+    keeper: pair.user.keeper,
+    peer: pair.lenderAtUser,
+    path,
+    signal,
+    onProgress,
+    logger: pair.user.logger,
+  });
 }
 
 function makeFile(name: string, content: Uint8Array | string): string {
@@ -48,16 +62,28 @@ const parts = () => readdirSync(join(inbox, '.partial'));
 const linkToLender = () => pair.user.keeper.linkTo(pair.lender.keyHolder.nodeId);
 
 /** Offers `bytes` as `claims` say, by hand. */
-async function offer(bytes: Uint8Array, claims: Partial<{ name: string; size: number; sha256: Uint8Array }> = {}): Promise<LinkStream> {
+async function offer(
+  bytes: Uint8Array,
+  claims: Partial<{ name: string; size: number; sha256: Uint8Array }> = {},
+): Promise<LinkStream> {
   const link = await linkToLender();
-  return link.openStream('claw.send', encodeOffer({ name: 'offered.bin', size: bytes.length, sha256: sha256(bytes), ...claims }));
+  return link.openStream(
+    'claw.send',
+    encodeOffer({ name: 'offered.bin', size: bytes.length, sha256: sha256(bytes), ...claims }),
+  );
 }
 
 describe('send', () => {
   it('stores a file under its name with the bytes and the hash of the original', async () => {
     const bytes = randomBytes(3_000_001);
     const sent = await send(makeFile('photo.bin', bytes));
-    expect(sent).toEqual({ name: 'photo.bin', size: 3_000_001, sha256: sha256(bytes).toString('hex'), storedAs: 'photo.bin', resumedAt: 0 });
+    expect(sent).toEqual({
+      name: 'photo.bin',
+      size: 3_000_001,
+      sha256: sha256(bytes).toString('hex'),
+      storedAs: 'photo.bin',
+      resumedAt: 0,
+    });
     const path = join(inbox, 'user/photo.bin');
     expect(readFileSync(path).equals(bytes)).toBe(true);
     expect(statSync(path).mode & 0o777).toBe(0o600);
@@ -94,7 +120,11 @@ describe('send', () => {
         onProgress(progress);
       },
     });
-    expect({ seed, cuts, whole: readFileSync(join(inbox, 'user', sent.storedAs)).equals(bytes) }).toEqual({ seed, cuts: [], whole: true });
+    expect({ seed, cuts, whole: readFileSync(join(inbox, 'user', sent.storedAs)).equals(bytes) }).toEqual({
+      seed,
+      cuts: [],
+      whole: true,
+    });
     expect(highest).toBeGreaterThan(0);
     expect(received()).toEqual(['big.bin']);
   });
@@ -103,7 +133,8 @@ describe('send', () => {
     const bytes = randomBytes(12_000_000);
     const path = makeFile('again.bin', bytes);
     const stop = new AbortController();
-    const onProgress = ({ phase, done }: SendProgress) => phase === 'sending' && done > 6_000_000 && stop.abort(new Error('enough'));
+    const onProgress = ({ phase, done }: SendProgress) =>
+      phase === 'sending' && done > 6_000_000 && stop.abort(new Error('enough'));
     expect((await failureOf(() => send(path, { signal: stop.signal, onProgress }))).message).toBe('enough');
     await until(() => pair.log.some(({ event }) => event === 'inbox.broken-off'), 'the receiver to notice');
     const sent = await send(path);
@@ -118,7 +149,10 @@ describe('send', () => {
     stream.write(bytes.subarray(0, 300_000));
     await until(() => parts().some((part) => statSync(join(inbox, '.partial', part)).size === 300_000), 'the part');
     stream.destroy();
-    await until(() => pair.log.filter(({ event }) => event === 'inbox.broken-off').length > 0, 'the receiver to notice');
+    await until(
+      () => pair.log.filter(({ event }) => event === 'inbox.broken-off').length > 0,
+      'the receiver to notice',
+    );
     const part = join(inbox, '.partial', parts()[0] as string);
     const spoilt = readFileSync(part);
     spoilt[1000] = (spoilt[1000] as number) ^ 1;
@@ -131,7 +165,9 @@ describe('send', () => {
     const path = makeFile('twice.bin', randomBytes(4_000_000));
     const sent = await Promise.all([send(path), send(path)]);
     expect(sent.map(({ storedAs }) => storedAs).sort()).toEqual(['twice (2).bin', 'twice.bin']);
-    expect(new Set(received().map((name) => sha256(readFileSync(join(inbox, 'user', name))).toString('hex'))).size).toBe(1);
+    expect(
+      new Set(received().map((name) => sha256(readFileSync(join(inbox, 'user', name))).toString('hex'))).size,
+    ).toBe(1);
   });
 
   it('says SEND_FILE_CHANGED when the file changes under way', async () => {
@@ -175,10 +211,15 @@ describe('send', () => {
     const half = await offer(randomBytes(1000), { size: MAX_INBOX_BYTES - 1_000_000 });
     await half.accepted;
     const error = await failureOf(() => send(makeFile('too-much.bin', randomBytes(2_000_000))));
-    expect(error).toMatchObject({ code: 'STREAM_REFUSED', message: expect.stringContaining(`of at most ${MAX_INBOX_BYTES} bytes`) });
+    expect(error).toMatchObject({
+      code: 'STREAM_REFUSED',
+      message: expect.stringContaining(`of at most ${MAX_INBOX_BYTES} bytes`),
+    });
     half.destroy();
     await until(() => pair.log.some(({ event }) => event === 'inbox.broken-off'), 'the receiver to notice');
-    await expect.poll(() => send(makeFile('fits.bin', randomBytes(2_000_000))).then(({ size }) => size)).toBe(2_000_000);
+    await expect
+      .poll(() => send(makeFile('fits.bin', randomBytes(2_000_000))).then(({ size }) => size))
+      .toBe(2_000_000);
   });
 
   it('is refused when the disk has no room for it', async () => {
@@ -196,7 +237,10 @@ describe('a hostile sender', () => {
     await stream.accepted;
     stream.write(randomBytes(500_000));
     expect((await failureOf(() => readAll(stream))).code).toBe('STREAM_RESET');
-    await until(() => pair.log.some(({ detail }) => detail === 'more bytes came than were offered'), 'the log to say why');
+    await until(
+      () => pair.log.some(({ detail }) => detail === 'more bytes came than were offered'),
+      'the log to say why',
+    );
     expect(readdirSync(inbox)).toEqual(['.partial']);
   });
 
@@ -222,7 +266,9 @@ describe('a hostile sender', () => {
   });
 
   it('that opens many transfers gets 16 at once', async () => {
-    const streams = await Promise.all(Array.from({ length: 17 }, (_, index) => offer(Buffer.from(`file ${index}`), { size: 1000 })));
+    const streams = await Promise.all(
+      Array.from({ length: 17 }, (_, index) => offer(Buffer.from(`file ${index}`), { size: 1000 })),
+    );
     const outcomes = await Promise.allSettled(streams.map((stream) => stream.accepted));
     expect(outcomes.filter(({ status }) => status === 'rejected')).toHaveLength(1);
     for (const stream of streams) stream.destroy();
@@ -260,11 +306,29 @@ describe('safeName', () => {
   });
 
   it('gives one visible component of at most 240 bytes for any name, and leaves that as it is (fuzz)', () => {
-    const nasty = fc.constantFrom('/', '\\', '.', '..', '\0', ':', ' ', '\ud800', '🙂', '\u202e', 'con', 'é'.repeat(100), 'a'.repeat(230));
-    const name = fc.oneof(fc.string({ unit: 'binary' }), fc.array(nasty, { maxLength: 6 }).map((pieces) => pieces.join('')));
+    const nasty = fc.constantFrom(
+      '/',
+      '\\',
+      '.',
+      '..',
+      '\0',
+      ':',
+      ' ',
+      '\ud800',
+      '🙂',
+      '\u202e',
+      'con',
+      'é'.repeat(100),
+      'a'.repeat(230),
+    );
+    const name = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.array(nasty, { maxLength: 6 }).map((pieces) => pieces.join('')),
+    );
     fc.assert(
       fc.property(name, (text) => {
         const safe = safeName(text);
+        // oxlint-disable-next-line no-control-regex -- those are meant
         expect(safe).not.toMatch(/^$|^\.|[. ]$|[/\\:*?"<>|\x00-\x1f\x7f]/);
         expect(Buffer.byteLength(safe)).toBeLessThanOrEqual(240);
         expect(Buffer.from(safe).toString()).toBe(safe);

@@ -4,7 +4,7 @@
  */
 
 import { createWriteStream } from 'node:fs';
-import { createLogger, ClawError, errorCode, errorText } from '@claw/base';
+import { ClawError, createLogger, errorCode, errorText } from '@claw/base';
 import type { KeyUnlock } from '@claw/identity';
 import { LogFile, logLevel } from './log-file.ts';
 import { runDaemon } from './run.ts';
@@ -38,7 +38,9 @@ try {
 } catch (error) {
   const hint = error instanceof ClawError ? error.hint : undefined;
   logger.error('node.not-started', { code: errorCode(error), detail: errorText(error) });
-  report.end(`${JSON.stringify({ failed: { code: errorCode(error), message: errorText(error), hint } })}\n`, () => process.exit(1));
+  report.end(`${JSON.stringify({ failed: { code: errorCode(error), message: errorText(error), hint } })}\n`, () =>
+    process.exit(1),
+  );
 }
 
 async function readUnlock(): Promise<KeyUnlock> {

@@ -45,7 +45,13 @@ export async function runDaemon({ home, unlock, logger }: RunOptions): Promise<R
       await node.close();
       logger.info('node.stopped');
     });
-    return { port: api.port, nodeId: node.keyHolder.nodeId, stopping: stopping.promise, stopped, stop: () => stopping.resolve() };
+    return {
+      port: api.port,
+      nodeId: node.keyHolder.nodeId,
+      stopping: stopping.promise,
+      stopped,
+      stop: () => stopping.resolve(),
+    };
   } catch (error) {
     await node.close();
     throw error;

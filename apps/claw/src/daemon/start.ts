@@ -6,8 +6,8 @@
 
 import { spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
-import type { Readable, Writable } from 'node:stream';
 import { join } from 'node:path';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { ClawError } from '@claw/base';
 import { INSTALLATION_ROOT, type KeyUnlock } from '@claw/identity';
@@ -27,7 +27,9 @@ export interface StartedDaemon {
   readonly readyMs: number;
 }
 
-type Report = { readonly ready: Omit<StartedDaemon, 'readyMs'> } | { readonly failed: { code: string; message: string; hint?: string } };
+type Report =
+  | { readonly ready: Omit<StartedDaemon, 'readyMs'> }
+  | { readonly failed: { code: string; message: string; hint?: string } };
 
 const START_DEADLINE_MS = 20_000;
 
@@ -51,7 +53,10 @@ export async function startDaemon(options: StartOptions): Promise<StartedDaemon>
   const stdin = child.stdin as Writable;
   stdin.on('error', () => {}); // the exit below says more
   stdin.end(JSON.stringify(unlock ?? { protection: 'none' }));
-  const report = await firstReport(child.stdio[3] as Readable, new Promise<number | null>((resolve) => child.once('exit', resolve)));
+  const report = await firstReport(
+    child.stdio[3] as Readable,
+    new Promise<number | null>((resolve) => child.once('exit', resolve)),
+  );
   child.unref();
   if ('failed' in report) {
     const { code, message, hint } = report.failed;
@@ -63,7 +68,9 @@ export async function startDaemon(options: StartOptions): Promise<StartedDaemon>
 async function firstReport(pipe: Readable, exited: Promise<number | null>): Promise<Report> {
   const deadline = AbortSignal.timeout(START_DEADLINE_MS);
   const late = new Promise<never>((_, reject) =>
-    deadline.addEventListener('abort', () => reject(notStarted(`it was not ready within ${START_DEADLINE_MS / 1000} s`))),
+    deadline.addEventListener('abort', () =>
+      reject(notStarted(`it was not ready within ${START_DEADLINE_MS / 1000} s`)),
+    ),
   );
   const read = async (): Promise<Report> => {
     let text = '';
@@ -81,5 +88,7 @@ async function firstReport(pipe: Readable, exited: Promise<number | null>): Prom
 }
 
 function notStarted(detail: string) {
-  return new ClawError('NODE_NOT_STARTED', `the node did not start: ${detail}`, { hint: '"claw logs" and "claw doctor" tell more.' });
+  return new ClawError('NODE_NOT_STARTED', `the node did not start: ${detail}`, {
+    hint: '"claw logs" and "claw doctor" tell more.',
+  });
 }

@@ -7,12 +7,12 @@ import type { StatusView } from '@claw/gateway';
 import { type KeyUnlock, measureRuntime } from '@claw/identity';
 import { Command, Option } from 'commander';
 import type { Context } from '../context.ts';
-import { isAlive } from '../is-alive.ts';
 import { logLevel, logPath } from '../daemon/log-file.ts';
 import { startDaemon } from '../daemon/start.ts';
-import { type AddVerb, wholeNumber } from '../verb.ts';
+import { isAlive } from '../is-alive.ts';
 import { NodeClient } from '../node-client.ts';
 import { askPassphrase, readPassphraseFile } from '../passphrase.ts';
+import { type AddVerb, wholeNumber } from '../verb.ts';
 
 /** Longer than the daemon gives itself. */
 const STOP_DEADLINE_MS = 15_000;
@@ -23,7 +23,10 @@ export function registerLifecycle(addVerb: AddVerb): void {
       .description('start the node in the background')
       .option('--foreground', 'stay in the foreground and log to stderr (for service managers)')
       .addOption(
-        new Option('--protect <how>', 'encrypt the node key under a passphrase or the system’s keyring').choices(['passphrase', 'keyring']),
+        new Option('--protect <how>', 'encrypt the node key under a passphrase or the system’s keyring').choices([
+          'passphrase',
+          'keyring',
+        ]),
       ),
     up,
   );
@@ -38,7 +41,10 @@ export function registerLifecycle(addVerb: AddVerb): void {
   addVerb(new Command('version').description('show version and integrity hash'), version);
 }
 
-async function up(context: Context, options: { foreground?: boolean; protect?: 'passphrase' | 'keyring' }): Promise<void> {
+async function up(
+  context: Context,
+  options: { foreground?: boolean; protect?: 'passphrase' | 'keyring' },
+): Promise<void> {
   const { out, home } = context;
   const running = options.foreground ? undefined : await context.running();
   if (running) return showRunning(context, running);
@@ -46,8 +52,18 @@ async function up(context: Context, options: { foreground?: boolean; protect?: '
   if (options.foreground) return runInForeground(context, unlock);
   const started = await startAsking(context, unlock).catch((error: unknown) => context.daemonOfAnother(error));
   if (started instanceof NodeClient) return showRunning(context, started);
-  const document = { state: 'started', nodeId: started.nodeId, pid: started.pid, port: started.port, home, readyMs: Math.round(started.readyMs) };
-  out.result(document, `The node is up: ${started.nodeId}\nprocess ${started.pid}, ready in ${Math.round(started.readyMs)} ms, home ${home}`);
+  const document = {
+    state: 'started',
+    nodeId: started.nodeId,
+    pid: started.pid,
+    port: started.port,
+    home,
+    readyMs: Math.round(started.readyMs),
+  };
+  out.result(
+    document,
+    `The node is up: ${started.nodeId}\nprocess ${started.pid}, ready in ${Math.round(started.readyMs)} ms, home ${home}`,
+  );
 }
 
 async function showRunning({ out, home }: Context, daemon: NodeClient): Promise<void> {
@@ -83,7 +99,10 @@ async function runInForeground({ home, signal, out }: Context, unlock: KeyUnlock
   const logger = createLogger({ write: (line) => void process.stderr.write(`${line}\n`), level: await logLevel(home) });
   const daemon = await runDaemon({ home, unlock, logger });
   signal.addEventListener('abort', () => daemon.stop(), { once: true });
-  out.result({ state: 'started', nodeId: daemon.nodeId, pid: process.pid, port: daemon.port, home }, `The node is up: ${daemon.nodeId}`);
+  out.result(
+    { state: 'started', nodeId: daemon.nodeId, pid: process.pid, port: daemon.port, home },
+    `The node is up: ${daemon.nodeId}`,
+  );
   await daemon.stopped;
   process.exit(0);
 }
@@ -95,7 +114,10 @@ async function down(context: Context): Promise<void> {
   const deadline = performance.now() + STOP_DEADLINE_MS;
   while (isAlive(pid)) {
     if (performance.now() > deadline) {
-      throw new ClawError('NODE_NOT_STOPPED', `the node (process ${pid}) did not end within ${STOP_DEADLINE_MS / 1000} s`);
+      throw new ClawError(
+        'NODE_NOT_STOPPED',
+        `the node (process ${pid}) did not end within ${STOP_DEADLINE_MS / 1000} s`,
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -140,12 +162,22 @@ function parseLine(line: string): unknown {
 
 function readableLine(line: string): string {
   const { time = '', level = '', event = '', ...fields } = parseLine(line) as Record<string, string>;
-  const rest = Object.entries(fields).map(([key, value]) => `${key}=${/[\s"]/.test(value) ? JSON.stringify(value) : value}`);
+  const rest = Object.entries(fields).map(
+    ([key, value]) => `${key}=${/[\s"]/.test(value) ? JSON.stringify(value) : value}`,
+  );
   return `${time.slice(0, 19).replace('T', ' ')} ${level.padEnd(5)} ${event}  ${rest.join(' ')}`;
 }
 
 async function version({ out }: Context): Promise<void> {
   const facts = measureRuntime();
-  const document = { version: facts.version, integrity: facts.integrity, node: process.version, platform: `${process.platform} ${process.arch}` };
-  out.result(document, `claw ${facts.version}\nintegrity ${facts.integrity}\nnode ${process.version} on ${document.platform}`);
+  const document = {
+    version: facts.version,
+    integrity: facts.integrity,
+    node: process.version,
+    platform: `${process.platform} ${process.arch}`,
+  };
+  out.result(
+    document,
+    `claw ${facts.version}\nintegrity ${facts.integrity}\nnode ${process.version} on ${document.platform}`,
+  );
 }

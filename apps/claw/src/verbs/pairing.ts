@@ -2,11 +2,11 @@
 
 import { createInterface } from 'node:readline';
 import { ClawError, errorText } from '@claw/base';
-import type { NodeClient } from '../node-client.ts';
+import type { PeerView } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
+import type { NodeClient } from '../node-client.ts';
 import type { AddVerb } from '../verb.ts';
-import type { PeerView } from '@claw/gateway';
 
 interface PairOptions {
   readonly new?: boolean;
@@ -33,7 +33,9 @@ export function registerPairing(addVerb: AddVerb): void {
     pair,
   );
   addVerb(
-    new Command('unpair').description('forget a peer and cut its links at once').argument('<peer>', 'its name or node id'),
+    new Command('unpair')
+      .description('forget a peer and cut its links at once')
+      .argument('<peer>', 'its name or node id'),
     unpair,
   );
 }
@@ -43,13 +45,17 @@ async function pair(context: Context, invite: string | undefined, options: PairO
     throw new ClawError('USAGE', 'give either --new or an invite', { hint: 'claw pair --new   or   claw pair CLAW:…' });
   }
   if (options.byHand && (context.out.json || invite === '-' || options.wait === false)) {
-    throw new ClawError('USAGE', '--by-hand needs somebody to carry texts: it goes neither with --json, nor with --no-wait, nor with the invite on stdin');
+    throw new ClawError(
+      'USAGE',
+      '--by-hand needs somebody to carry texts: it goes neither with --json, nor with --no-wait, nor with the invite on stdin',
+    );
   }
   const text = invite === '-' ? await readStdin() : invite;
   const daemon = await context.daemon();
   const hand = options.byHand ? await startHand(context, daemon) : undefined;
   try {
-    const peer = text === undefined ? await makeInvite(context, daemon, options) : await join(context, daemon, text, options);
+    const peer =
+      text === undefined ? await makeInvite(context, daemon, options) : await join(context, daemon, text, options);
     if (hand && peer) await waitForLinkByHand(context, daemon, peer);
   } finally {
     hand?.stop();
@@ -59,9 +65,18 @@ async function pair(context: Context, invite: string | undefined, options: PairO
 /** The peer that used the invite, if one was waited for and came. */
 async function makeInvite(context: Context, daemon: NodeClient, options: PairOptions): Promise<PeerView | undefined> {
   const { out, signal } = context;
-  const before = new Set((await daemon.request<PeerView[]>('GET', '/v1/peers')).map((peer) => `${peer.nodeId} ${peer.pairedAt}`));
-  const body = { ...(options.name !== undefined && { name: options.name }), ...(options.relay !== undefined && { relay: options.relay }) };
-  const made = await daemon.request<{ invite: string; expiresAt: string; reach: string[] }>('POST', '/v1/invites', body);
+  const before = new Set(
+    (await daemon.request<PeerView[]>('GET', '/v1/peers')).map((peer) => `${peer.nodeId} ${peer.pairedAt}`),
+  );
+  const body = {
+    ...(options.name !== undefined && { name: options.name }),
+    ...(options.relay !== undefined && { relay: options.relay }),
+  };
+  const made = await daemon.request<{ invite: string; expiresAt: string; reach: string[] }>(
+    'POST',
+    '/v1/invites',
+    body,
+  );
   if (out.json) {
     out.result(made, '');
     return undefined;
@@ -81,13 +96,19 @@ async function makeInvite(context: Context, daemon: NodeClient, options: PairOpt
     out.line(pairedText(context, joined));
     return joined;
   }
-  throw new ClawError('PAIR_TIMEOUT', 'nobody used the invite within ten minutes', { hint: 'Make another: claw pair --new' });
+  throw new ClawError('PAIR_TIMEOUT', 'nobody used the invite within ten minutes', {
+    hint: 'Make another: claw pair --new',
+  });
 }
 
 async function join(context: Context, daemon: NodeClient, invite: string, options: PairOptions): Promise<PeerView> {
   const { out, signal } = context;
   out.note('Pairing …');
-  const body = { invite, ...(options.name !== undefined && { name: options.name }), ...(options.byHand && { byHand: true }) };
+  const body = {
+    invite,
+    ...(options.name !== undefined && { name: options.name }),
+    ...(options.byHand && { byHand: true }),
+  };
   const peer = await daemon.request<PeerView>('POST', '/v1/pair', body, { signal, timeoutMs: PAIR_TIMEOUT_MS });
   out.result(peer, () => pairedText(context, peer));
   return peer;
@@ -104,7 +125,10 @@ function pairedText({ out }: Context, peer: PeerView): string {
 async function unpair(context: Context, peer: string): Promise<void> {
   const daemon = await context.daemon();
   const removed = await daemon.request<PeerView>('DELETE', `/v1/peers/${encodeURIComponent(peer)}`);
-  context.out.result({ unpaired: removed.name, nodeId: removed.nodeId }, `${removed.name} is unpaired; its links are cut.`);
+  context.out.result(
+    { unpaired: removed.name, nodeId: removed.nodeId },
+    `${removed.name} is unpaired; its links are cut.`,
+  );
 }
 
 // --- by hand
@@ -118,7 +142,8 @@ async function startHand({ out, signal }: Context, daemon: NodeClient): Promise<
   void (async () => {
     for await (const { session, text } of texts) {
       if (session !== undefined) opened.resolve(session);
-      if (text !== undefined) process.stderr.write(`\nCarry this to the other machine and paste it there:\n\n${text}\n\n`);
+      if (text !== undefined)
+        process.stderr.write(`\nCarry this to the other machine and paste it there:\n\n${text}\n\n`);
     }
   })().catch((error: unknown) => {
     opened.reject(error);
@@ -129,7 +154,9 @@ async function startHand({ out, signal }: Context, daemon: NodeClient): Promise<
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
     if (line.trim() === '') return;
-    daemon.request('POST', `/v1/hand/${session}`, { text: line }).catch((error: unknown) => out.note(`Not taken: ${errorText(error)}`));
+    daemon
+      .request('POST', `/v1/hand/${session}`, { text: line })
+      .catch((error: unknown) => out.note(`Not taken: ${errorText(error)}`));
   });
   return {
     stop: () => {

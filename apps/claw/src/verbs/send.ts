@@ -4,9 +4,9 @@ import { resolve } from 'node:path';
 import type { SendProgress, SentFile } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../verb.ts';
 import { readableBytes } from '../output.ts';
 import { ProgressBar } from '../progress.ts';
+import type { AddVerb } from '../verb.ts';
 
 type SendEvent = { readonly progress: SendProgress } | { readonly sent: SentFile };
 
@@ -27,7 +27,12 @@ async function send(context: Context, peer: string, files: string[]): Promise<vo
   const sent: SentFile[] = [];
   for (const file of files) {
     const started = performance.now();
-    const events = daemon.stream<SendEvent>('POST', '/v1/send', { peer, path: resolve(file) }, { signal: context.signal });
+    const events = daemon.stream<SendEvent>(
+      'POST',
+      '/v1/send',
+      { peer, path: resolve(file) },
+      { signal: context.signal },
+    );
     try {
       for await (const event of events) {
         if ('sent' in event) sent.push(event.sent);
@@ -42,7 +47,9 @@ async function send(context: Context, peer: string, files: string[]): Promise<vo
     const rate = (done.size - done.resumedAt) / Math.max(0.001, (performance.now() - started) / 1000);
     const resumed = done.resumedAt > 0 ? `, went on at ${readableBytes(done.resumedAt)}` : '';
     const stored = done.storedAs === done.name ? '' : `, stored as "${done.storedAs}"`;
-    out.line(`${out.paint('green', '✓')} ${done.name}  ${readableBytes(done.size)}  ${readableBytes(rate)}/s${resumed}${stored}`);
+    out.line(
+      `${out.paint('green', '✓')} ${done.name}  ${readableBytes(done.size)}  ${readableBytes(rate)}/s${resumed}${stored}`,
+    );
   }
   if (out.json) out.result({ peer, files: sent }, '');
 }

@@ -2,19 +2,19 @@
 
 import { resolve } from 'node:path';
 import { ClawError } from '@claw/base';
+import type { ShareView } from '@claw/gateway';
 import { splitCommandLine } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../verb.ts';
 import { table } from '../output.ts';
-import type { ShareView } from '@claw/gateway';
+import type { AddVerb } from '../verb.ts';
 
 interface ShareOptions {
   readonly tcp?: string;
   readonly http?: string;
   readonly mcp?: string;
   readonly files?: string;
-  readonly to: string[];
+  readonly to?: string[];
 }
 
 export function registerShares(addVerb: AddVerb): void {
@@ -26,7 +26,10 @@ export function registerShares(addVerb: AddVerb): void {
       .option('--http <url>', 'an HTTP service')
       .option('--mcp <command>', 'an MCP server, started for each client')
       .option('--files <dir>', 'a folder, read only')
-      .option('--to <peer>', 'a peer that may use it; repeatable (default: nobody)', (peer, all: string[]) => [...all, peer], []),
+      .option('--to <peer>', 'a peer that may use it; repeatable (default: nobody)', (peer, all?: string[]) => [
+        ...all,
+        peer,
+      ]),
     share,
   );
   addVerb(new Command('unshare').description('stop lending a service').argument('<name>'), unshare);
@@ -38,7 +41,7 @@ async function share(context: Context, name: string | undefined, options: ShareO
     const shares = await daemon.request<ShareView[]>('GET', '/v1/shares');
     return context.out.result(shares, () => listText(shares));
   }
-  const body = { service: serviceOf(options), to: options.to };
+  const body = { service: serviceOf(options), to: options.to ?? [] };
   const made = await daemon.request<ShareView>('PUT', `/v1/shares/${encodeURIComponent(name)}`, body);
   context.out.result(made, () => sharedText(made));
 }
@@ -62,7 +65,13 @@ function sharedText({ name, kind, to }: ShareView): string {
 
 function listText(shares: readonly ShareView[]): string {
   if (shares.length === 0) return 'Nothing is lent. For example: claw share files --files ~/notes --to laptop';
-  const rows = shares.map((share) => [share.name, share.kind, share.target, share.to.map((peer) => peer.name).join(', ') || '(nobody)', String(share.openStreams)]);
+  const rows = shares.map((share) => [
+    share.name,
+    share.kind,
+    share.target,
+    share.to.map((peer) => peer.name).join(', ') || '(nobody)',
+    String(share.openStreams),
+  ]);
   return table([['NAME', 'KIND', 'TARGET', 'TO', 'OPEN'], ...rows]);
 }
 

@@ -1,12 +1,12 @@
 /** status, peers, ping, doctor. */
 
+import type { DoctorView, PeerView, StatusView } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
 import { diagnoseOffline } from '../doctor.ts';
 import { EXIT } from '../exit-codes.ts';
-import { type AddVerb, wholeNumber } from '../verb.ts';
 import { type Colour, readableBytes, readableMs, table } from '../output.ts';
-import type { DoctorView, PeerView, StatusView } from '@claw/gateway';
+import { type AddVerb, wholeNumber } from '../verb.ts';
 
 export function registerStatus(addVerb: AddVerb): void {
   addVerb(new Command('status').description('show the node, its links and how they run'), status);
@@ -46,14 +46,21 @@ function statusText({ out }: Context, view: StatusView): string {
     `version ${view.version}, process ${view.pid}, up ${readableMs(view.uptimeMs)}, ${readableBytes(view.memory.rssBytes)} of memory, engine ${view.engine}`,
     `key ${view.key.protection === 'none' ? 'in a file of mode 0600' : `encrypted (${view.key.protection})`}, key holder ${view.key.confined ? 'confined' : 'not confined'}`,
     '',
-    ...carriers.map(({ name, state, detail }) => `signaling  ${out.paint(state === 'up' ? 'green' : 'yellow', state.padEnd(10))} ${name}  ${out.paint('dim', detail)}`),
+    ...carriers.map(
+      ({ name, state, detail }) =>
+        `signaling  ${out.paint(state === 'up' ? 'green' : 'yellow', state.padEnd(10))} ${name}  ${out.paint('dim', detail)}`,
+    ),
   ];
   if (carriers.length === 0) lines.push('signaling  none: set a relay or turn the LAN carrier on');
   if (view.settings.error) lines.push('', `${out.paint('red', 'settings')}  ${view.settings.error}`);
   if (list.length === 0) lines.push('', 'No peers yet: claw pair --new');
   for (const peer of list) lines.push('', ...peerLines(out.paint.bind(out), peer));
-  if (shares.length > 0) lines.push('', `lent here: ${shares.map((share) => `${share.name} (${share.kind})`).join(', ')}`);
-  if (forwards.length > 0) lines.push(`open here: ${forwards.map((forward) => `${forward.peer}/${forward.service} at ${forward.url}`).join(', ')}`);
+  if (shares.length > 0)
+    lines.push('', `lent here: ${shares.map((share) => `${share.name} (${share.kind})`).join(', ')}`);
+  if (forwards.length > 0)
+    lines.push(
+      `open here: ${forwards.map((forward) => `${forward.peer}/${forward.service} at ${forward.url}`).join(', ')}`,
+    );
   return lines.join('\n');
 }
 
@@ -64,7 +71,9 @@ function peerLines(paint: (colour: Colour, text: string) => string, peer: PeerVi
   const path = link.path;
   const lines = [head];
   if (path) {
-    lines.push(`    path       ${path.local.type} ${path.local.address}:${path.local.port} → ${path.remote.type} ${path.remote.address}:${path.remote.port} over ${path.protocol}`);
+    lines.push(
+      `    path       ${path.local.type} ${path.local.address}:${path.local.port} → ${path.remote.type} ${path.remote.address}:${path.remote.port} over ${path.protocol}`,
+    );
   }
   lines.push(
     `    round trip ${readableMs(link.roundTripMs)}   sent ${readableBytes(link.bytesSent)}   received ${readableBytes(link.bytesReceived)}   up ${readableMs(link.upMs)}`,
@@ -79,7 +88,13 @@ async function peers(context: Context): Promise<void> {
   const list = await daemon.request<PeerView[]>('GET', '/v1/peers');
   context.out.result(list, () => {
     if (list.length === 0) return 'No peers yet: claw pair --new';
-    const rows = list.map((peer) => [peer.name, peer.state, readableMs(peer.link?.roundTripMs), peer.words, peer.nodeId]);
+    const rows = list.map((peer) => [
+      peer.name,
+      peer.state,
+      readableMs(peer.link?.roundTripMs),
+      peer.words,
+      peer.nodeId,
+    ]);
     return table([['NAME', 'STATE', 'ROUND TRIP', 'WORDS', 'NODE ID'], ...rows]);
   });
 }
@@ -87,12 +102,20 @@ async function peers(context: Context): Promise<void> {
 async function ping(context: Context, peer: string, options: { count: number }): Promise<void> {
   const daemon = await context.daemon();
   const path = `/v1/peers/${encodeURIComponent(peer)}/ping`;
-  const measured = await daemon.request<{ peer: string; roundTripsMs: number[] }>('POST', path, { count: options.count }, { signal: context.signal });
+  const measured = await daemon.request<{ peer: string; roundTripsMs: number[] }>(
+    'POST',
+    path,
+    { count: options.count },
+    { signal: context.signal },
+  );
   context.out.result(measured, () => {
     const sorted = measured.roundTripsMs.toSorted((a, b) => a - b);
     const median = sorted[Math.floor(sorted.length / 2)];
     const each = measured.roundTripsMs.map((ms, index) => `${measured.peer}  ${index + 1}  ${readableMs(ms)}`);
-    return [...each, `min ${readableMs(sorted[0])}   median ${readableMs(median)}   max ${readableMs(sorted.at(-1))}`].join('\n');
+    return [
+      ...each,
+      `min ${readableMs(sorted[0])}   median ${readableMs(median)}   max ${readableMs(sorted.at(-1))}`,
+    ].join('\n');
   });
 }
 
@@ -101,10 +124,19 @@ async function doctor(context: Context): Promise<void> {
   const daemon = await context.running();
   const checks = [...(await diagnoseOffline(context.home, daemon !== undefined))];
   if (daemon) checks.push(...(await daemon.request<DoctorView>('GET', '/v1/doctor')).checks);
-  const worst = checks.some((check) => check.state === 'fail') ? 'fail' : checks.some((check) => check.state === 'warn') ? 'warn' : 'ok';
+  const worst = checks.some((check) => check.state === 'fail')
+    ? 'fail'
+    : checks.some((check) => check.state === 'warn')
+      ? 'warn'
+      : 'ok';
   if (worst === 'fail') process.exitCode = EXIT.failed;
   out.result({ state: worst, checks }, () => {
     const mark = { ok: out.paint('green', '✓'), warn: out.paint('yellow', '!'), fail: out.paint('red', '✗') };
-    return checks.map((check) => `${mark[check.state]} ${check.name}: ${check.detail}${check.fix ? `\n    ${out.paint('cyan', '→')} ${check.fix}` : ''}`).join('\n');
+    return checks
+      .map(
+        (check) =>
+          `${mark[check.state]} ${check.name}: ${check.detail}${check.fix ? `\n    ${out.paint('cyan', '→')} ${check.fix}` : ''}`,
+      )
+      .join('\n');
   });
 }

@@ -2,12 +2,12 @@
 
 import { pipeline } from 'node:stream/promises';
 import { ClawError } from '@claw/base';
-import type { NodeClient } from '../node-client.ts';
+import type { ForwardView } from '@claw/gateway';
 import { Command } from 'commander';
 import type { Context } from '../context.ts';
-import type { AddVerb } from '../verb.ts';
+import type { NodeClient } from '../node-client.ts';
 import { table } from '../output.ts';
-import type { ForwardView } from '@claw/gateway';
+import type { AddVerb } from '../verb.ts';
 
 interface UseOptions {
   readonly listen?: string;
@@ -24,7 +24,9 @@ export function registerUse(addVerb: AddVerb): void {
     use,
   );
   addVerb(
-    new Command('mcp').description('be the stdio end of a peer’s MCP server; MCP clients start this').argument('<target>', 'PEER/NAME'),
+    new Command('mcp')
+      .description('be the stdio end of a peer’s MCP server; MCP clients start this')
+      .argument('<target>', 'PEER/NAME'),
     mcp,
   );
 }
@@ -55,13 +57,20 @@ async function listOf({ out, signal }: Context, daemon: NodeClient, peer: string
     { signal },
   );
   out.result(services, () =>
-    services.length === 0 ? `${peer} lends nothing to this machine.` : table([['NAME', 'KIND'], ...services.map(({ name, kind }) => [name, kind])]),
+    services.length === 0
+      ? `${peer} lends nothing to this machine.`
+      : table([['NAME', 'KIND'], ...services.map(({ name, kind }) => [name, kind])]),
   );
 }
 
 function forwardsText(forwards: readonly ForwardView[]): string {
   if (forwards.length === 0) return 'No service of a peer is open here. "claw use PEER" lists what a peer lends.';
-  const rows = forwards.map((forward) => [`${forward.peer}/${forward.service}`, forward.kind, forward.url, String(forward.connections)]);
+  const rows = forwards.map((forward) => [
+    `${forward.peer}/${forward.service}`,
+    forward.kind,
+    forward.url,
+    String(forward.connections),
+  ]);
   return table([['SERVICE', 'KIND', 'OPEN AT', 'CONNECTIONS'], ...rows]);
 }
 

@@ -26,15 +26,17 @@ export async function describeStatus(node: Node): Promise<StatusView> {
       detail: keyHolder.confinement.detail,
       pid: keyHolder.pid ?? null,
     },
-    carriers: node.router.carriers().map(({ name, state, detail, envelopesSent, envelopesReceived, bytesSent, bytesReceived }) => ({
-      name,
-      state,
-      detail,
-      envelopesSent,
-      envelopesReceived,
-      bytesSent,
-      bytesReceived,
-    })),
+    carriers: node.router
+      .carriers()
+      .map(({ name, state, detail, envelopesSent, envelopesReceived, bytesSent, bytesReceived }) => ({
+        name,
+        state,
+        detail,
+        envelopesSent,
+        envelopesReceived,
+        bytesSent,
+        bytesReceived,
+      })),
     peers: await describePeers(node),
     shares: node.shares.status().map((share) => describeShare(node, share)),
     forwards: [...node.forwards.values()].map(describeForward),
@@ -65,7 +67,10 @@ export async function describePeer(node: Node, peer: PeerRecord): Promise<PeerVi
 }
 
 export function describeShare(node: Node, { name, service, openStreams, served }: ShareStatus): ShareView {
-  const to = service.to.map((id) => ({ name: node.peers.list().find((peer) => peer.id === id)?.name ?? '(not paired)', nodeId: id }));
+  const to = service.to.map((id) => ({
+    name: node.peers.list().find((peer) => peer.id === id)?.name ?? '(not paired)',
+    nodeId: id,
+  }));
   return { name, kind: service.kind, target: targetOf(service), to, openStreams, served };
 }
 
@@ -73,7 +78,16 @@ export function describeForward(forward: Forward): ForwardView {
   const { peer, service, kind, host, port } = forward;
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const url = kind === 'http' || kind === 'files' ? `http://${address}/` : address;
-  return { peer: peer.name, service, kind, url, host, port, connections: forward.openConnections, carried: forward.carried };
+  return {
+    peer: peer.name,
+    service,
+    kind,
+    url,
+    host,
+    port,
+    connections: forward.openConnections,
+    carried: forward.carried,
+  };
 }
 
 function targetOf(service: Service): string {
@@ -92,7 +106,11 @@ async function describeLink(node: Node, link: Link): Promise<NonNullable<PeerVie
   const { facts } = link;
   const stats = link.stats();
   const path = await link.path();
-  const end = (side: NonNullable<typeof path>['local']) => ({ type: side.candidateType, address: side.address, port: side.port });
+  const end = (side: NonNullable<typeof path>['local']) => ({
+    type: side.candidateType,
+    address: side.address,
+    port: side.port,
+  });
   return {
     role: facts.role,
     upMs: node.clock.now() - facts.sinceMs,

@@ -30,7 +30,13 @@ export async function openNodeApi({ node, random, onShutdown }: NodeApiOptions):
     logger: node.logger,
     clock: node.clock,
   });
-  const session = await openSessionFile(node.home, { port: server.port, token, pid: process.pid, startedAt: node.startedAtMs, version });
+  const session = await openSessionFile(node.home, {
+    port: server.port,
+    token,
+    pid: process.pid,
+    startedAt: node.startedAtMs,
+    version,
+  });
   const close = async () => {
     await session[Symbol.asyncDispose]();
     await server.close();

@@ -2,8 +2,8 @@
 
 import * as v from 'valibot';
 import { type Route, route, streamRoute } from '../api/routes.ts';
-import { diagnose } from './diagnose.ts';
 import { describePeer, describePeers, describeStatus } from './describe.ts';
+import { diagnose } from './diagnose.ts';
 import { HandSessions } from './hand-sessions.ts';
 import type { Node } from './node.ts';
 import { doctorView, peerView, statusView } from './views.ts';
@@ -11,7 +11,10 @@ import { doctorView, peerView, statusView } from './views.ts';
 const MAX_PINGS = 100;
 const PAIR_TIMEOUT_MS = 60_000;
 const PAIR_BY_HAND_TIMEOUT_MS = 10 * 60_000;
-const peerName = v.pipe(v.string(), v.regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,31}$/, 'a name of letters, digits, ".", "_" and "-"'));
+const peerName = v.pipe(
+  v.string(),
+  v.regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,31}$/, 'a name of letters, digits, ".", "_" and "-"'),
+);
 
 export function nodeRoutes(node: Node, onShutdown: () => void): Route[] {
   const hand = new HandSessions(node);

@@ -6,20 +6,45 @@
 
 import { watch } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
-import { ClawError, type Clock, errorCode, errorText, type FileLock, type Logger, makePrivateDirectory, type Random, TaskScope } from '@claw/base';
+import {
+  ClawError,
+  type Clock,
+  errorCode,
+  errorText,
+  type FileLock,
+  type Logger,
+  makePrivateDirectory,
+  type Random,
+  TaskScope,
+} from '@claw/base';
 import { isNodeId, type NodeId, type RtcEngine } from '@claw/contracts';
-import { CertificatePool, type KeyHolderProcess, type KeyUnlock, openKeyHolder, type PeerRecord, PeerStore } from '@claw/identity';
+import {
+  CertificatePool,
+  type KeyHolderProcess,
+  type KeyUnlock,
+  openKeyHolder,
+  type PeerRecord,
+  PeerStore,
+} from '@claw/identity';
 import { DEFAULT_SESSION_LIMITS, type IncomingChannel, InviteBook, type Link, LinkKeeper, Pairing } from '@claw/link';
 import { openHandCarrier, openLanCarrier, openRouter, parseRelayUrl, type Router } from '@claw/signaling';
+import * as v from 'valibot';
 import { nodeError } from '../errors.ts';
 import { Forward } from '../services/forward.ts';
 import { CATALOG_SERVICE, type Catalog, catalogSchema, MAX_CATALOG_BYTES, SEND_SERVICE } from '../services/protocol.ts';
 import { Shares } from '../services/shares.ts';
-import { type Edit, editSettings, type LoadedSettings, loadSettings, type Service, SETTINGS_FILE, type Settings } from '../settings/index.ts';
+import {
+  type Edit,
+  editSettings,
+  type LoadedSettings,
+  loadSettings,
+  SETTINGS_FILE,
+  type Service,
+  type Settings,
+} from '../settings/index.ts';
 import { Inbox } from '../transfer/inbox.ts';
 import { lockHome } from './home-lock.ts';
 import { RelaySet } from './relay-set.ts';
-import * as v from 'valibot';
 
 export interface NodeOptions {
   /** Absolute path; made when missing. */
@@ -115,7 +140,8 @@ export class Node implements AsyncDisposable {
     this.#loaded = loaded;
     this.#scope = new TaskScope({
       clock,
-      onError: (error, task) => logger.error('node.task-failed', { task, code: errorCode(error), detail: errorText(error) }),
+      onError: (error, task) =>
+        logger.error('node.task-failed', { task, code: errorCode(error), detail: errorText(error) }),
     });
     this.#certificates = new CertificatePool({ keyHolder, clock, logger });
     this.router = openRouter({
@@ -174,8 +200,13 @@ export class Node implements AsyncDisposable {
 
   /** What a person should know about the settings: warnings, and why a later version of the file is not in force. */
   get settingsNotes(): { readonly warnings: readonly string[]; readonly error: Error | undefined } {
-    const named = Object.entries(this.settings.services).flatMap(([name, { to }]) => to.filter((id) => !isNodeId(id)).map((peer) => [name, peer]));
-    const warnings = named.map(([name, peer]) => `services.${name}.to: "${peer}" grants nothing, grants hold for node ids: claw share ${name} --to ${peer}`);
+    const named = Object.entries(this.settings.services).flatMap(([name, { to }]) =>
+      to.filter((id) => !isNodeId(id)).map((peer) => [name, peer]),
+    );
+    const warnings = named.map(
+      ([name, peer]) =>
+        `services.${name}.to: "${peer}" grants nothing, grants hold for node ids: claw share ${name} --to ${peer}`,
+    );
     return { warnings: [...this.#loaded.warnings, ...warnings], error: this.#settingsError };
   }
 
@@ -207,7 +238,8 @@ export class Node implements AsyncDisposable {
   /** Adds a relay of our own, for good. */
   async addRelay(url: string): Promise<void> {
     parseRelayUrl(url);
-    if (!this.settings.relays.includes(url)) await this.edit([{ path: ['relays'], value: [...this.settings.relays, url] }]);
+    if (!this.settings.relays.includes(url))
+      await this.edit([{ path: ['relays'], value: [...this.settings.relays, url] }]);
   }
 
   /** Lends a service under `name` to `to` besides those who have it; without a service, a present one. */
@@ -244,7 +276,10 @@ export class Node implements AsyncDisposable {
     const link = await this.keeper.linkTo(peer.id, signal ? { signal } : {});
     const stream = link.openStream(CATALOG_SERVICE);
     if (signal) addAbortSignal(signal, stream);
-    const silent = nodeError('CATALOG_TIMEOUT', `${peer.name} did not say within ${CATALOG_TIMEOUT_MS / 1000} s what it lends`);
+    const silent = nodeError(
+      'CATALOG_TIMEOUT',
+      `${peer.name} did not say within ${CATALOG_TIMEOUT_MS / 1000} s what it lends`,
+    );
     const timer = this.clock.setTimer(CATALOG_TIMEOUT_MS, () => stream.destroy(silent));
     stream.end();
     const chunks: Buffer[] = [];
@@ -282,8 +317,16 @@ export class Node implements AsyncDisposable {
     }
     const key = `${peer.id}/${service}`;
     const known = this.forwards.get(key);
-    if (known && (address.host ?? known.host) === known.host && (address.port ?? known.port) === known.port) return known;
-    const forward = await Forward.open({ keeper: this.keeper, peer, service, kind: offered.kind, ...address, logger: this.logger });
+    if (known && (address.host ?? known.host) === known.host && (address.port ?? known.port) === known.port)
+      return known;
+    const forward = await Forward.open({
+      keeper: this.keeper,
+      peer,
+      service,
+      kind: offered.kind,
+      ...address,
+      logger: this.logger,
+    });
     await known?.close();
     this.forwards.set(key, forward);
     return forward;
@@ -344,7 +387,13 @@ export class Node implements AsyncDisposable {
     this.#lanOn = lan;
     if (!lan) return this.router.removeCarrier('lan');
     this.router.addCarrier((onEnvelope) =>
-      openLanCarrier({ name: 'lan', nodeId: this.keyHolder.nodeId, onEnvelope, clock: this.clock, logger: this.logger }),
+      openLanCarrier({
+        name: 'lan',
+        nodeId: this.keyHolder.nodeId,
+        onEnvelope,
+        clock: this.clock,
+        logger: this.logger,
+      }),
     );
   }
 
@@ -396,7 +445,11 @@ export class Node implements AsyncDisposable {
 
   #onLink(link: Link): void {
     const peer = this.peers.get(link.peer);
-    this.logger.info('link.operational', { peer: peer?.name, role: link.facts.role, setupMs: Math.round(link.facts.phases.operational ?? 0) });
+    this.logger.info('link.operational', {
+      peer: peer?.name,
+      role: link.facts.role,
+      setupMs: Math.round(link.facts.phases.operational ?? 0),
+    });
     for (const warning of link.facts.warnings) this.logger.warn('link.warning', { peer: peer?.name, detail: warning });
     if (peer && !peer.confirmed) this.#scope.run('confirm-peer', () => this.peers.update(peer.id, { confirmed: true }));
     this.#scope.run('link-end', async () => {

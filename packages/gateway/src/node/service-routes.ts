@@ -1,6 +1,7 @@
 /** Routes about what is lent, what is used and what is sent. */
 
 import { isAbsolute } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import * as v from 'valibot';
 import { type Route, route, streamRoute, type UpgradeRoute } from '../api/routes.ts';
 import { nodeError } from '../errors.ts';
@@ -9,7 +10,6 @@ import { type SendProgress, type SentFile, sendFile } from '../transfer/send-fil
 import { describeForward, describeShare } from './describe.ts';
 import type { Node } from './node.ts';
 import { catalogView, forwardView, sendEventView, shareView } from './views.ts';
-import { pipeline } from 'node:stream/promises';
 
 const serviceBody = v.variant('kind', [
   v.object({ kind: v.literal('tcp'), target: v.string() }),
@@ -72,7 +72,9 @@ export function serviceRoutes(node: Node): Route[] {
       errors: { FORWARD_PORT_TAKEN: 409 },
       handle: async ({ body }) => {
         const peer = node.peers.find(body.peer);
-        return describeForward(await node.use(peer, body.service, body.listen === undefined ? {} : parseListen(body.listen)));
+        return describeForward(
+          await node.use(peer, body.service, body.listen === undefined ? {} : parseListen(body.listen)),
+        );
       },
     }),
     route({

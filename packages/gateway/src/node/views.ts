@@ -109,7 +109,9 @@ export const doctorView = v.object({
 });
 export type DoctorView = v.InferOutput<typeof doctorView>;
 
-export const catalogView = v.object({ services: v.array(v.object({ name: v.string(), kind: v.picklist(SHARE_KINDS) })) });
+export const catalogView = v.object({
+  services: v.array(v.object({ name: v.string(), kind: v.picklist(SHARE_KINDS) })),
+});
 
 export const sendEventView = v.union([
   v.object({
@@ -122,6 +124,12 @@ export const sendEventView = v.union([
     }),
   }),
   v.object({
-    sent: v.object({ name: v.string(), size: v.number(), sha256: v.string(), storedAs: v.string(), resumedAt: v.number() }),
+    sent: v.object({
+      name: v.string(),
+      size: v.number(),
+      sha256: v.string(),
+      storedAs: v.string(),
+      resumedAt: v.number(),
+    }),
   }),
 ]);

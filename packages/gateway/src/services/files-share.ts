@@ -54,8 +54,14 @@ export class FolderHandler implements HttpHandler {
     if (!found.isFile() || path.endsWith('/')) return refuse(response, 404, 'There is no such file here.');
     response.setHeader('content-security-policy', 'sandbox');
     response.setHeader('x-content-type-options', 'nosniff');
-    send(request, encodeURI(target.slice(root.length)).replace(/[?#]/g, encodeURIComponent), { root, index: false, dotfiles: 'ignore' })
-      .on('error', (error: NodeJS.ErrnoException & { status?: number }) => refuse(response, error.status ?? 404, 'This cannot be read.'))
+    send(request, encodeURI(target.slice(root.length)).replace(/[?#]/g, encodeURIComponent), {
+      root,
+      index: false,
+      dotfiles: 'ignore',
+    })
+      .on('error', (error: NodeJS.ErrnoException & { status?: number }) =>
+        refuse(response, error.status ?? 404, 'This cannot be read.'),
+      )
       .pipe(response);
   }
 }
@@ -72,7 +78,13 @@ function isHidden(path: string): boolean {
   return path.split(/[/\\]/).some((part) => part.startsWith('.'));
 }
 
-async function list(request: IncomingMessage, response: ServerResponse, root: string, folder: string, path: string): Promise<void> {
+async function list(
+  request: IncomingMessage,
+  response: ServerResponse,
+  root: string,
+  folder: string,
+  path: string,
+): Promise<void> {
   if (!path.endsWith('/')) {
     // Relative, so that "//name" cannot become another host.
     response.writeHead(301, { location: `./${encodeURIComponent(basename(path))}/`, 'content-length': 0 });
@@ -95,10 +107,15 @@ async function readEntries(root: string, folder: string): Promise<{ entries: Ent
   const present = (await readdir(folder, { withFileTypes: true })).filter(({ name }) => !name.startsWith('.'));
   present.sort((a, b) => collator.compare(a.name, b.name));
   const listed = present.slice(0, MAX_LISTED);
-  const entries = await Promise.all(listed.map((entry) => describe(root, join(folder, entry.name), entry).catch(() => undefined)));
+  const entries = await Promise.all(
+    listed.map((entry) => describe(root, join(folder, entry.name), entry).catch(() => undefined)),
+  );
   const shown = entries.filter((entry) => entry !== undefined);
   const folders = shown.filter(({ kind }) => kind === 'folder');
-  return { entries: [...folders, ...shown.filter(({ kind }) => kind === 'file')], more: present.length - listed.length };
+  return {
+    entries: [...folders, ...shown.filter(({ kind }) => kind === 'file')],
+    more: present.length - listed.length,
+  };
 }
 
 /** Nothing for what cannot be fetched either: pipes, devices, links that lead out. */

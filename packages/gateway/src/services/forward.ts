@@ -92,7 +92,12 @@ async function carry(options: ForwardOptions, socket: Socket, sockets: Set<Socke
     const link = await keeper.linkTo(peer.id, { timeoutMs: LINK_WAIT_MS });
     const stream = link.openStream(SHARE_PREFIX + service);
     stream.on('error', (error) => {
-      logger.info('use.stream-ended', { peer: peer.name, share: service, code: errorCode(error), detail: errorText(error) });
+      logger.info('use.stream-ended', {
+        peer: peer.name,
+        share: service,
+        code: errorCode(error),
+        detail: errorText(error),
+      });
     });
     await relay(stream, socket);
   } catch (error) {

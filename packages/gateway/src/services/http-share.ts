@@ -30,7 +30,9 @@ export class HttpShare implements Share {
       handler.upgrade !== undefined && headers.upgrade?.toLowerCase() === 'websocket';
     this.#server = createServer({ shouldUpgradeCallback }, (request, response) => this.#handle(request, response));
     this.#server.requestTimeout = 0; // uploads may take their time; the peer is known and counted
-    this.#server.on('upgrade', (request, socket, head) => handler.upgrade?.(request, socket, head, this.#peerOf(request)));
+    this.#server.on('upgrade', (request, socket, head) =>
+      handler.upgrade?.(request, socket, head, this.#peerOf(request)),
+    );
     this.#server.on('clientError', (_, socket) => {
       if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n');
       else socket.destroy();

@@ -34,7 +34,11 @@ export class McpProcess {
   private constructor({ command, clock, onStderr }: McpProcessOptions) {
     const [program = '', ...args] = command;
     // The daemon's own folder says nothing to the person who typed the command; the home folder does.
-    this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'], cwd: homedir(), detached: process.platform !== 'win32' });
+    this.#child = spawn(program, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: homedir(),
+      detached: process.platform !== 'win32',
+    });
     this.#clock = clock;
     this.stdin = this.#child.stdin;
     this.stdout = this.#child.stdout;

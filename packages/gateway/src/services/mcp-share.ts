@@ -53,7 +53,8 @@ export class McpShare implements Share {
   }
 
   async #start({ name, peer, logger }: ShareContext): Promise<McpProcess> {
-    if (this.#servers.size + this.#starting >= MAX_SERVERS) throw new Error(`${MAX_SERVERS} servers are running already`);
+    if (this.#servers.size + this.#starting >= MAX_SERVERS)
+      throw new Error(`${MAX_SERVERS} servers are running already`);
     this.#starting += 1;
     try {
       const onStderr = (line: string) => logger.info('share.mcp-stderr', { share: name, peer, line });

@@ -4,7 +4,13 @@
  * `x-claw-peer`, which nobody else can set.
  */
 
-import { Agent as HttpAgent, type IncomingMessage, type OutgoingHttpHeaders, request as httpRequest, type ServerResponse } from 'node:http';
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type ServerResponse,
+} from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream';
@@ -14,7 +20,16 @@ import { type HttpHandler, refuse } from './http-share.ts';
 /** Fields that a `connection` field may not take away: they say where a message ends and whom it is for. */
 const FRAMING = ['content-length', 'transfer-encoding', 'host'];
 const PEER_FIELD = 'x-claw-peer';
-const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'upgrade'];
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'upgrade',
+];
 
 export class ReverseProxy implements HttpHandler {
   readonly #origin: URL;
@@ -45,13 +60,19 @@ export class ReverseProxy implements HttpHandler {
   }
 
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, peer: string): void {
-    const headers = { ...forwardedHeaders(request, this.#origin, peer), connection: 'upgrade', upgrade: request.headers.upgrade ?? '' };
+    const headers = {
+      ...forwardedHeaders(request, this.#origin, peer),
+      connection: 'upgrade',
+      upgrade: request.headers.upgrade ?? '',
+    };
     const upstream = this.#send(request, headers);
     socket.on('error', () => upstream.destroy());
     upstream.on('error', () => socket.destroy());
     upstream.on('response', (answer) => {
       // No upgrade after all. The body comes without its chunks, so it ends with the connection.
-      writeHead(socket, answer, (name) => !['connection', 'keep-alive', 'transfer-encoding'].includes(name), ['connection: close']);
+      writeHead(socket, answer, (name) => !['connection', 'keep-alive', 'transfer-encoding'].includes(name), [
+        'connection: close',
+      ]);
       pipeline(answer, socket, () => {});
     });
     upstream.on('upgrade', (answer, upstreamSocket, upstreamHead) => {
@@ -98,7 +119,12 @@ function answeredHeaders(answer: IncomingMessage): OutgoingHttpHeaders {
 }
 
 /** Copies a response's head to a raw connection: the fields that `keeps` names as the origin wrote them, then `added`. */
-function writeHead(socket: Duplex, answer: IncomingMessage, keeps: (name: string) => boolean, added: readonly string[] = []): void {
+function writeHead(
+  socket: Duplex,
+  answer: IncomingMessage,
+  keeps: (name: string) => boolean,
+  added: readonly string[] = [],
+): void {
   const lines = [`HTTP/1.1 ${answer.statusCode} ${answer.statusMessage}`];
   for (let index = 0; index < answer.rawHeaders.length; index += 2) {
     const name = answer.rawHeaders[index] as string;

@@ -64,7 +64,12 @@ export class Shares implements AsyncDisposable {
   }
 
   status(): ShareStatus[] {
-    return [...this.#lent].map(([name, { service, open, served }]) => ({ name, service, openStreams: open.size, served }));
+    return [...this.#lent].map(([name, { service, open, served }]) => ({
+      name,
+      service,
+      openStreams: open.size,
+      served,
+    }));
   }
 
   /** Serves a stream that `peer` opened; false when its service is not one of ours. */
@@ -110,7 +115,8 @@ export class Shares implements AsyncDisposable {
     } catch (error) {
       this.#logger.warn('share.failed', { share: name, peer: peer.name, detail: errorText(error) });
       if (accepted) accepted.destroy(asError(error));
-      else if (isClawError<LinkErrorCode>(error, 'STREAM_NOT_GRANTED')) channel.refuse('STREAM_NOT_GRANTED', error.message);
+      else if (isClawError<LinkErrorCode>(error, 'STREAM_NOT_GRANTED'))
+        channel.refuse('STREAM_NOT_GRANTED', error.message);
       else channel.refuse('STREAM_TARGET_FAILED', `the shared service does not answer: ${errorText(error)}`);
     } finally {
       if (accepted) lent.open.delete(accepted);

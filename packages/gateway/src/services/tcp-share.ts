@@ -39,10 +39,18 @@ export class TcpShare implements Share {
   }
 
   #connect(): Promise<Socket> {
-    const socket = connect({ host: this.#host, port: this.#port, noDelay: true, allowHalfOpen: true, timeout: CONNECT_TIMEOUT_MS });
+    const socket = connect({
+      host: this.#host,
+      port: this.#port,
+      noDelay: true,
+      allowHalfOpen: true,
+      timeout: CONNECT_TIMEOUT_MS,
+    });
     return new Promise((resolve, reject) => {
       socket.once('error', reject);
-      socket.once('timeout', () => socket.destroy(new Error(`no answer from the target within ${CONNECT_TIMEOUT_MS} ms`)));
+      socket.once('timeout', () =>
+        socket.destroy(new Error(`no answer from the target within ${CONNECT_TIMEOUT_MS} ms`)),
+      );
       socket.once('connect', () => {
         socket.setTimeout(0);
         socket.off('error', reject);

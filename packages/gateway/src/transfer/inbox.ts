@@ -9,7 +9,16 @@ import { createReadStream, createWriteStream } from 'node:fs';
 import { link, readdir, rm, stat, statfs } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { ClawError, type Clock, errorCode, errorText, type Logger, makePrivateDirectory, syncDirectory, withDeadline } from '@claw/base';
+import {
+  ClawError,
+  type Clock,
+  errorCode,
+  errorText,
+  type Logger,
+  makePrivateDirectory,
+  syncDirectory,
+  withDeadline,
+} from '@claw/base';
 import type { PeerRecord } from '@claw/identity';
 import type { IncomingChannel, LinkStream } from '@claw/link';
 import { nodeError } from '../errors.ts';
@@ -32,7 +41,6 @@ const MAX_TRANSFERS = 16;
 const PART_LIFETIME_MS = 7 * 24 * 3_600_000;
 const MAX_NAME_BYTES = 240;
 /** What some file system refuses, and what makes a name look like another: control and direction characters. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are meant
 // oxlint-disable-next-line no-control-regex -- those are meant
 const UNSAFE = /[/\\<>:"|?*\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffd]/g;
 /** Names of devices on Windows, with any extension. */
@@ -71,7 +79,8 @@ export class Inbox {
     const { logger } = this.#options;
     const active = this.#active.get(peer.id) ?? 0;
     if (!peer.grants.includes('send')) return channel.refuse('STREAM_NOT_GRANTED', 'this node takes no files from you');
-    if (active >= MAX_TRANSFERS) return channel.refuse('STREAM_REFUSED', `${MAX_TRANSFERS} transfers are running already`);
+    if (active >= MAX_TRANSFERS)
+      return channel.refuse('STREAM_REFUSED', `${MAX_TRANSFERS} transfers are running already`);
     this.#active.set(peer.id, active + 1);
     try {
       const offer = decodeOffer(channel.meta);
@@ -92,7 +101,11 @@ export class Inbox {
     try {
       stream.end(encodeResult(await this.#store(stream, offer, part, peer)));
     } catch (error) {
-      this.#options.logger.warn('inbox.broken-off', { peer: peer.name, code: errorCode(error), detail: errorText(error) });
+      this.#options.logger.warn('inbox.broken-off', {
+        peer: peer.name,
+        code: errorCode(error),
+        detail: errorText(error),
+      });
       stream.destroy(error instanceof ClawError ? error : new Error('the file could not be stored'));
     }
   }
@@ -123,7 +136,9 @@ export class Inbox {
     const giveUpAt = clock.monotonicMs() + EARLIER_WAIT_MS;
     for (let earlier = this.#writing.get(path); earlier; earlier = this.#writing.get(path)) {
       const leftMs = giveUpAt - clock.monotonicMs();
-      await withDeadline(clock, earlier.done, leftMs, () => nodeError('SEND_FAILED', 'the same file is being sent already'));
+      await withDeadline(clock, earlier.done, leftMs, () =>
+        nodeError('SEND_FAILED', 'the same file is being sent already'),
+      );
     }
   }
 
@@ -146,7 +161,12 @@ export class Inbox {
     await pipeline(
       stream,
       (chunks: AsyncIterable<Buffer>) => counted(chunks, hash, offer.size - part.offset),
-      createWriteStream(part.path, { flags: part.offset > 0 ? 'r+' : 'w', start: part.offset, mode: 0o600, flush: true }),
+      createWriteStream(part.path, {
+        flags: part.offset > 0 ? 'r+' : 'w',
+        start: part.offset,
+        mode: 0o600,
+        flush: true,
+      }),
       { end: true },
     );
     const received = (await stat(part.path)).size;

@@ -57,7 +57,14 @@ const LINK_WAIT_MS = 60_000;
 const MAX_RESULT_BYTES = 4096;
 const READ_BYTES = 256 * 1024;
 /** Ends of a link that the next link can mend. */
-const MENDABLE: readonly string[] = ['LINK_LOST', 'LINK_SUPERSEDED', 'LINK_SHUTDOWN', 'LINK_CLOSED', 'LINK_CLOSED_BY_PEER', 'STREAM_RESET'] satisfies LinkErrorCode[];
+const MENDABLE: readonly string[] = [
+  'LINK_LOST',
+  'LINK_SUPERSEDED',
+  'LINK_SHUTDOWN',
+  'LINK_CLOSED',
+  'LINK_CLOSED_BY_PEER',
+  'STREAM_RESET',
+] satisfies LinkErrorCode[];
 const MAX_BROKEN_RUNS = 20;
 
 /** @throws ClawError with a code that starts with `SEND_`, `STREAM_` or `LINK_`. */
@@ -74,7 +81,13 @@ export async function sendFile(options: SendFileOptions): Promise<SentFile> {
     try {
       const result = await sendOnce(options, file, onAccepted);
       if (result.code === 'OK') {
-        return { name: file.name, size: file.size, sha256: file.sha256.toString('hex'), storedAs: result.detail, resumedAt: held };
+        return {
+          name: file.name,
+          size: file.size,
+          sha256: file.sha256.toString('hex'),
+          storedAs: result.detail,
+          resumedAt: held,
+        };
       }
       await checkUnchanged(options.path, file);
       // A spoilt part was thrown away over there; one run from the start settles whether it is us.
@@ -89,7 +102,11 @@ export async function sendFile(options: SendFileOptions): Promise<SentFile> {
   }
 }
 
-async function sendOnce(options: SendFileOptions, file: FileFacts, onAccepted: (offset: number) => void): Promise<SendResult> {
+async function sendOnce(
+  options: SendFileOptions,
+  file: FileFacts,
+  onAccepted: (offset: number) => void,
+): Promise<SendResult> {
   const { keeper, peer, path, signal, onProgress } = options;
   const link = await keeper.linkTo(peer.id, { signal, timeoutMs: LINK_WAIT_MS });
   const stream = link.openStream(SEND_SERVICE, encodeOffer({ name: file.name, size: file.size, sha256: file.sha256 }));
@@ -155,7 +172,9 @@ async function checkUnchanged(path: string, file: FileFacts): Promise<void> {
     throw unreadable(path, cause);
   });
   if (now.size !== file.size || now.mtimeMs !== file.modifiedMs) {
-    throw nodeError('SEND_FILE_CHANGED', `${path} changed while it was sent`, { hint: 'Send it again when nothing writes to it.' });
+    throw nodeError('SEND_FILE_CHANGED', `${path} changed while it was sent`, {
+      hint: 'Send it again when nothing writes to it.',
+    });
   }
 }
 
