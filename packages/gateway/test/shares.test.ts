@@ -136,12 +136,10 @@ describe('a grant', () => {
     expect(errors[0]?.message.replace('service', '')).toBe(errors[1]?.message.replace('service2', ''));
   });
 
-  it('by a name in claw.json counts for nothing and is warned of', async () => {
-    const target = await serve((socket) => socket.pipe(socket));
-    await pair.lender.edit([{ path: ['services', 'service'], value: { kind: 'tcp', target, to: ['user'] } }]);
-    const stream = await openStream();
-    expect((await failureOf(() => stream.accepted)).code).toBe('STREAM_NOT_GRANTED');
-    expect(pair.lender.settingsNotes.warnings.join()).toContain('claw share service --to user');
+  it('by a name in claw.json is refused: only a node id is a grant', async () => {
+    const named = { kind: 'tcp', target: '127.0.0.1:9', to: ['user'] };
+    const refusal = await failureOf(() => pair.lender.edit([{ path: ['services', 'service'], value: named }]));
+    expect(refusal).toMatchObject({ code: 'SETTINGS_INVALID' });
   });
 
   it('that is taken back cuts the streams of that peer at once and says so', async () => {

@@ -200,14 +200,7 @@ export class Node implements AsyncDisposable {
 
   /** What a person should know about the settings: warnings, and why a later version of the file is not in force. */
   get settingsNotes(): { readonly warnings: readonly string[]; readonly error: Error | undefined } {
-    const named = Object.entries(this.settings.services).flatMap(([name, { to }]) =>
-      to.filter((id) => !isNodeId(id)).map((peer) => [name, peer]),
-    );
-    const warnings = named.map(
-      ([name, peer]) =>
-        `services.${name}.to: "${peer}" grants nothing, grants hold for node ids: claw share ${name} --to ${peer}`,
-    );
-    return { warnings: [...this.#loaded.warnings, ...warnings], error: this.#settingsError };
+    return { warnings: this.#loaded.warnings, error: this.#settingsError };
   }
 
   /** Changes `claw.json` and puts the result in force. */
