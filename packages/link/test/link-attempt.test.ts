@@ -1,5 +1,13 @@
 import { createSecureContext } from 'node:tls';
-import type { KeyHolder, RtcDataChannel, RtcDataChannelInit, RtcEngine, RuntimeFacts } from '@claw/contracts';
+import type {
+  KeyHolder,
+  NodeId,
+  ProofRequest,
+  RtcDataChannel,
+  RtcDataChannelInit,
+  RtcEngine,
+  RuntimeFacts,
+} from '@claw/contracts';
 import type { NodeKey } from '@claw/identity';
 import { MemoryRtcNetwork, type MemoryRtcOptions, seededRandom, VirtualClock } from '@claw/testkit';
 import { describe, expect, test } from 'vitest';
@@ -51,6 +59,22 @@ function impostor(key: NodeKey, change: Partial<KeyHolder>): KeyHolder {
     [Symbol.asyncDispose]: async () => {},
     ...change,
   };
+}
+
+/** A key holder that names `other` in its claim, and is sound in everything else. */
+function liar(key: NodeKey, other: NodeId): KeyHolder {
+  let proved = false;
+  const prove = (request: ProofRequest) => {
+    proved = true;
+    return key.prove(request);
+  };
+  return Object.defineProperty(impostor(key, { prove }), 'nodeId', {
+    get: () => {
+      const lie = proved; // the claim is written right after the proof was made
+      proved = false;
+      return lie ? other : key.nodeId;
+    },
+  });
 }
 
 /** An engine whose control channel the test can reach; `first` speaks before the link's first word. */
@@ -164,6 +188,27 @@ describe('an attempt', () => {
     expect(codesOf(outcome)).toEqual(['linked', 'linked']);
   });
 
+  test('keeps candidates that overtake the answer until the engine can take them', async () => {
+    const { network, run } = open();
+    const taken: boolean[] = [];
+    const inner = tappedEngine(network, seededRandom(5));
+    const createPeerConnection: RtcEngine['createPeerConnection'] = (configuration) => {
+      const connection = inner.createPeerConnection(configuration);
+      const addIceCandidate = async () => void taken.push(connection.remoteDescription !== null);
+      return Object.assign(connection, { addIceCandidate });
+    };
+    const carry = (message: AttemptMessage, from: string) => {
+      if (from !== 'server' || message.kind !== 'link.answer') return message;
+      const { attempt, candidates } = message;
+      const more: AttemptMessage = { kind: 'link.more', attempt, candidates, segments: [] };
+      return [more, { ...message, candidates: [] }];
+    };
+    const engine = { name: 'noting', createPeerConnection };
+    const outcome = await run({ client: { environment: { engine } }, carry });
+    expect(codesOf(outcome)).toEqual(['linked', 'linked']);
+    expect(taken).toEqual([true]);
+  });
+
   test('survives a receiver that throws when a channel comes in', async () => {
     const onIncoming = () => {
       throw new Error('a bug of the application');
@@ -258,7 +303,7 @@ const REFUSALS: Case[] = (['client', 'server'] as const).flatMap((bad): Case[] =
     [
       `the ${bad} claims to be another node`,
       'LINK_IDENTITY_WRONG',
-      with_((key, clock) => ({ environment: { keyHolder: impostor(key, { nodeId: makeKey(99, clock).nodeId }) } })),
+      with_((key, clock) => ({ environment: { keyHolder: liar(key, makeKey(99, clock).nodeId) } })),
     ],
     [
       `the ${bad} runs other software and the ${good} requires the same`,

@@ -106,7 +106,10 @@ export interface AttemptPairOptions {
   readonly tap?: Tap;
   readonly deadlineMs?: number;
   /** What a message becomes on its way; `undefined` is lost. */
-  readonly carry?: (message: AttemptMessage, from: 'client' | 'server') => AttemptMessage | undefined;
+  readonly carry?: (
+    message: AttemptMessage,
+    from: 'client' | 'server',
+  ) => AttemptMessage | AttemptMessage[] | undefined;
 }
 
 export interface AttemptOutcome {
@@ -138,8 +141,8 @@ export async function runAttempt(clock: VirtualClock, options: AttemptPairOption
       ...options[from]?.environment,
     };
     const post = async (sent: AttemptMessage) => {
-      const message = carry(sent, from);
-      if (message) setImmediate(() => arrive(message, from));
+      const carried = carry(sent, from) ?? [];
+      for (const message of Array.isArray(carried) ? carried : [carried]) setImmediate(() => arrive(message, from));
       return { sequence: 0, expiresAtMs: 0, carriers: 1, resend: () => 1 };
     };
     return { environment, id: Buffer.alloc(16, 9), peer, post, deadlineMs };

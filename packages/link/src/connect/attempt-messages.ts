@@ -10,7 +10,7 @@ import { NONCE_BYTES } from '../handshake/nonce-book.ts';
 
 export const ATTEMPT_ID_BYTES = 16;
 const MAX_SDP_BYTES = 8 * 1024;
-const MAX_CANDIDATES = 64;
+export const MAX_CANDIDATES = 64;
 const MAX_BODY_BYTES = 16 * 1024;
 
 const attempt = fixedBytes(ATTEMPT_ID_BYTES);

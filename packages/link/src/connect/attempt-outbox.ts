@@ -40,7 +40,7 @@ export class AttemptOutbox {
   readonly #timers = new Set<Timer>();
   #candidates: RtcIceCandidate[] = [];
   #trickling = false;
-  #described = false;
+  #description: AttemptMessage | undefined;
   #firstFlightBytes = 0;
   /** Said by signaling and not known to have arrived. */
   #unanswered: Posted[] = [];
@@ -64,7 +64,7 @@ export class AttemptOutbox {
   addCandidate(candidate: RtcIceCandidate | null): void {
     if (!candidate) return this.#gathered.resolve();
     this.#candidates.push(candidate);
-    if (this.#described) this.#trickle();
+    if (this.#description) this.#trickle();
   }
 
   /** Sends the description once its flight is there and the first candidates are, or the wait for them is over. */
@@ -78,8 +78,8 @@ export class AttemptOutbox {
     timer.cancel();
     const candidates = this.#candidates.splice(0);
     this.#firstFlightBytes = segment.bytes.length;
-    this.#described = true;
-    await this.#post({ kind, attempt: this.#options.attempt, ...description, candidates, flight: segment.bytes });
+    this.#description = { kind, attempt: this.#options.attempt, ...description, candidates, flight: segment.bytes };
+    await this.#post(this.#description);
     this.#scheduleResend();
     if (this.#candidates.length > 0) this.#trickle();
   }
@@ -113,9 +113,9 @@ export class AttemptOutbox {
     this.#unanswered = [];
   }
 
-  /** Says again, now, what was not answered. */
-  resend(): void {
-    for (const posted of this.#unanswered) posted.resend();
+  /** Says the description again in a new envelope, for a peer that had the first and passed it over. */
+  repeatDescription(): void {
+    if (this.#description && !this.controlOpen) this.#post(this.#description).catch(this.#options.onFailed);
   }
 
   stop(): void {
@@ -151,7 +151,7 @@ export class AttemptOutbox {
   #scheduleResend(): void {
     this.#later(this.#resendDelayMs, () => {
       if (this.controlOpen) return;
-      this.resend();
+      for (const posted of this.#unanswered) posted.resend();
       this.#resendDelayMs *= 2;
       this.#scheduleResend();
     });

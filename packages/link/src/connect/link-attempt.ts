@@ -17,6 +17,7 @@ import type {
   RtcEngine,
   RtcIceCandidate,
   RtcPeerConnection,
+  RtcSessionDescription,
 } from '@claw/contracts';
 import type { CertificatePool } from '@claw/identity';
 import type { Posted } from '@claw/signaling';
@@ -36,6 +37,7 @@ import {
   CLEARTEXT,
   type DescriptionMessage,
   decodeCleartext,
+  MAX_CANDIDATES,
   type MoreMessage,
 } from './attempt-messages.ts';
 import { AttemptOutbox } from './attempt-outbox.ts';
@@ -93,6 +95,9 @@ export class LinkAttempt {
   /** As it was sent; the engine's own may grow candidates. */
   #offerSdp = '';
   readonly #outbox: AttemptOutbox;
+  #remoteSet = false;
+  /** Came before the description that they belong to; an engine would refuse them. */
+  readonly #remoteCandidates: RtcIceCandidate[] = [];
   readonly #deadline: Timer;
   #finished = false;
 
@@ -134,7 +139,7 @@ export class LinkAttempt {
   static answer(options: AttemptOptions, offer: DescriptionMessage): LinkAttempt {
     const attempt = new LinkAttempt(options, 'server');
     attempt.#guard(async () => {
-      await attempt.#connection.setRemoteDescription({ type: 'offer', sdp: offer.sdp });
+      await attempt.#setRemote({ type: 'offer', sdp: offer.sdp });
       await attempt.#addCandidates(offer.candidates);
       await attempt.#describe('link.answer', offer);
     });
@@ -167,9 +172,9 @@ export class LinkAttempt {
     }
   }
 
-  /** Sends what is not acknowledged again, now. */
-  resend(): void {
-    this.#outbox.resend();
+  /** Says the offer again, for a peer that did not expect the first. */
+  repeatOffer(): void {
+    this.#outbox.repeatDescription();
   }
 
   /** Gives the attempt up and tells the peer. A link that came of it stays. */
@@ -223,7 +228,7 @@ export class LinkAttempt {
     this.#mark('answered');
     this.#outbox.heard();
     // The path first: ICE and DTLS work on the engine's threads while TLS computes here.
-    await this.#connection.setRemoteDescription({ type: 'answer', sdp: answer.sdp });
+    await this.#setRemote({ type: 'answer', sdp: answer.sdp });
     await this.#addCandidates(answer.candidates);
     this.#bind(answer, this.#offerSdp, answer.sdp);
     this.#handshake?.receive({ offset: 0, bytes: answer.flight });
@@ -244,7 +249,18 @@ export class LinkAttempt {
     });
   }
 
+  async #setRemote(description: RtcSessionDescription): Promise<void> {
+    await this.#connection.setRemoteDescription(description);
+    this.#remoteSet = true;
+    await this.#addCandidates(this.#remoteCandidates.splice(0));
+  }
+
   async #addCandidates(candidates: readonly RtcIceCandidate[]): Promise<void> {
+    if (!this.#remoteSet) {
+      const room = MAX_CANDIDATES - this.#remoteCandidates.length;
+      this.#remoteCandidates.push(...candidates.slice(0, room));
+      return;
+    }
     for (const candidate of candidates) {
       try {
         await this.#connection.addIceCandidate(candidate);

@@ -4,7 +4,7 @@
  * at once; then the offer of the smaller node id stands and the other yields.
  */
 
-import { Backoff, type ClawError, type Clock, type Random, type Timer } from '@claw/base';
+import { Backoff, type ClawError, type Clock, equalBytes, type Random, type Timer } from '@claw/base';
 import type { NodeId } from '@claw/contracts';
 import type { Posted } from '@claw/signaling';
 import { type LinkErrorCode, linkError } from '../errors.ts';
@@ -45,6 +45,10 @@ const NEEDS_A_PERSON: readonly LinkErrorCode[] = [
 const SHUTDOWN_DELAY_MS = 10_000;
 /** Offers of one peer taken in a burst, and one more a second after that. */
 const OFFER_BURST = 8;
+const MAX_EARLY = 8;
+const MAX_KNOWN = 16;
+
+type MoreOfAttempt = Extract<AttemptMessage, { kind: 'link.more' }>;
 
 export class PeerLink {
   readonly #options: PeerLinkOptions;
@@ -57,6 +61,10 @@ export class PeerLink {
   #linksMade = 0;
   #offersLeft = OFFER_BURST;
   #offersAtMs = 0;
+  /** What came for an attempt whose offer has not come: carriers do not keep order, and deliver a message once. */
+  #early: MoreOfAttempt[] = [];
+  /** Attempts followed lately, so that an offer that is said again is not taken for a new one. */
+  #known: Uint8Array[] = [];
   #stopped = false;
 
   constructor(options: PeerLinkOptions) {
@@ -83,8 +91,10 @@ export class PeerLink {
   receive(message: AttemptMessage): void {
     if (this.#stopped) return;
     const current = this.#attempt;
-    if (current && Buffer.compare(current.id, message.attempt) === 0) return current.receive(message);
+    if (current && equalBytes(current.id, message.attempt)) return current.receive(message);
+    if (this.#known.some((id) => equalBytes(id, message.attempt))) return;
     if (message.kind === 'link.offer') this.#onOffer(message);
+    else if (message.kind === 'link.more') this.#early = [...this.#early.slice(1 - MAX_EARLY), message];
   }
 
   /** Ends link and attempt, tells the peer why, and makes no other. */
@@ -101,10 +111,11 @@ export class PeerLink {
     const { environment, peer, post, attemptDeadlineMs } = this.#options;
     if (!this.#admitOffer()) return;
     const current = this.#attempt;
-    if (current?.role === 'client' && environment.keyHolder.nodeId < peer) return current.resend(); // ours stands
+    if (current?.role === 'client' && environment.keyHolder.nodeId < peer) return current.repeatOffer(); // ours stands
     current?.yieldTo('the peer made an offer of its own');
     const options = { environment, id: offer.attempt, peer, post, deadlineMs: attemptDeadlineMs() };
     this.#follow(LinkAttempt.answer(options, offer));
+    for (const early of this.#early.splice(0)) this.receive(early);
   }
 
   #admitOffer(): boolean {
@@ -119,6 +130,7 @@ export class PeerLink {
   #follow(attempt: LinkAttempt): void {
     this.#retry?.cancel();
     this.#attempt = attempt;
+    this.#known = [...this.#known.slice(1 - MAX_KNOWN), attempt.id];
     attempt.link.then(
       (link) => this.#onLink(attempt, link),
       (error: ClawError) => this.#onFailed(attempt, error),
