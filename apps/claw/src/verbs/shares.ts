@@ -27,7 +27,7 @@ export function registerShares(addVerb: AddVerb): void {
       .option('--mcp <command>', 'an MCP server, started for each client')
       .option('--files <dir>', 'a folder, read only')
       .option('--to <peer>', 'a peer that may use it; repeatable (default: nobody)', (peer, all?: string[]) => [
-        ...all,
+        ...(all ?? []),
         peer,
       ]),
     share,
