@@ -1,8 +1,7 @@
 /** Two real nodes, daemons and all, paired over a relay on loopback. */
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,7 +29,9 @@ export class Nodes implements AsyncDisposable {
 
   static async open(): Promise<Nodes> {
     const folder = await mkdtemp(join(tmpdir(), 'claw-bench-'));
-    const relay = spawn(process.execPath, [CLAW, 'relay', '--json', '--listen', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const relay = spawn(process.execPath, [CLAW, 'relay', '--json', '--listen', '127.0.0.1:0'], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
     let text = '';
     for await (const chunk of relay.stdout) {
       text += String(chunk);
@@ -52,7 +53,14 @@ export class Nodes implements AsyncDisposable {
 
   /** A calls B "b", B calls A "a". Resolves when they are linked. */
   async pair(): Promise<void> {
-    const { invite } = await this.claw<{ invite: string }>('a', ['pair', '--new', '--name', 'b', '--relay', this.#relayUrl]);
+    const { invite } = await this.claw<{ invite: string }>('a', [
+      'pair',
+      '--new',
+      '--name',
+      'b',
+      '--relay',
+      this.#relayUrl,
+    ]);
     await this.claw('b', ['pair', invite, '--name', 'a']);
     await this.claw('b', ['ping', 'a', '--count', '3']);
   }

@@ -37,7 +37,10 @@ export async function benchRoundTrip(): Promise<void> {
   }
   for (const { pair, connected } of ends) await pair.disconnect(connected);
   const share = median(shares);
-  const row = (name: 'bare' | 'link') => [name, ...[0.5, 0.95, 0.99].map((at) => `${percentile(samples[name], at).toFixed(0)} µs`)];
+  const row = (name: 'bare' | 'link') => [
+    name,
+    ...[0.5, 0.95, 0.99].map((at) => `${percentile(samples[name], at).toFixed(0)} µs`),
+  ];
   printTable(`Round trip of 64 B on loopback, ${BLOCKS} blocks of ${PER_BLOCK}`, [
     ['', 'p50', 'p95', 'p99'],
     row('bare'),

@@ -37,10 +37,13 @@ export async function benchSetup(): Promise<void> {
   ]);
   const far = await attempts(DELAYED_ATTEMPTS, ROUND_TRIP_MS / 2);
   const trips = (median(far.link) - median(far.bare)) / ROUND_TRIP_MS;
-  printTable(`Set-up at ${ROUND_TRIP_MS} ms round trip (packets and signals delayed), ${DELAYED_ATTEMPTS} attempts each`, [
-    ['', 'median', 'round trips'],
-    ['bare', ms(median(far.bare)), (median(far.bare) / ROUND_TRIP_MS).toFixed(2)],
-    ['link', ms(median(far.link)), (median(far.link) / ROUND_TRIP_MS).toFixed(2)],
-    ['more by', ms(median(far.link) - median(far.bare)), `${trips.toFixed(2)}, asked < 1: ${verdict(trips < 1)}`],
-  ]);
+  printTable(
+    `Set-up at ${ROUND_TRIP_MS} ms round trip (packets and signals delayed), ${DELAYED_ATTEMPTS} attempts each`,
+    [
+      ['', 'median', 'round trips'],
+      ['bare', ms(median(far.bare)), (median(far.bare) / ROUND_TRIP_MS).toFixed(2)],
+      ['link', ms(median(far.link)), (median(far.link) / ROUND_TRIP_MS).toFixed(2)],
+      ['more by', ms(median(far.link) - median(far.bare)), `${trips.toFixed(2)}, asked < 1: ${verdict(trips < 1)}`],
+    ],
+  );
 }

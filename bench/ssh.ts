@@ -22,16 +22,35 @@ export async function openSshForward(targetPort: number): Promise<SshForward | u
   copyFileSync(`${key}.pub`, join(folder, 'authorized_keys'));
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', { recursive: true });
   const [serverPort, port] = [await freePort(), await freePort()];
-  const server = spawn('/usr/sbin/sshd', [
-    ...['-D', '-e', '-f', '/dev/null', '-p', String(serverPort), '-h', key],
-    ...options({ ListenAddress: HOST, AuthorizedKeysFile: join(folder, 'authorized_keys'), StrictModes: 'no', UsePAM: 'no', PidFile: 'none' }),
-  ], { stdio: 'ignore' });
+  const server = spawn(
+    '/usr/sbin/sshd',
+    [
+      ...['-D', '-e', '-f', '/dev/null', '-p', String(serverPort), '-h', key],
+      ...options({
+        ListenAddress: HOST,
+        AuthorizedKeysFile: join(folder, 'authorized_keys'),
+        StrictModes: 'no',
+        UsePAM: 'no',
+        PidFile: 'none',
+      }),
+    ],
+    { stdio: 'ignore' },
+  );
   await reachable(serverPort);
-  const client = spawn('ssh', [
-    ...['-N', '-L', `${HOST}:${port}:${HOST}:${targetPort}`, '-p', String(serverPort), '-i', key],
-    ...options({ StrictHostKeyChecking: 'no', UserKnownHostsFile: '/dev/null', LogLevel: 'ERROR', IdentitiesOnly: 'yes' }),
-    `${userInfo().username}@${HOST}`,
-  ], { stdio: 'ignore' });
+  const client = spawn(
+    'ssh',
+    [
+      ...['-N', '-L', `${HOST}:${port}:${HOST}:${targetPort}`, '-p', String(serverPort), '-i', key],
+      ...options({
+        StrictHostKeyChecking: 'no',
+        UserKnownHostsFile: '/dev/null',
+        LogLevel: 'ERROR',
+        IdentitiesOnly: 'yes',
+      }),
+      `${userInfo().username}@${HOST}`,
+    ],
+    { stdio: 'ignore' },
+  );
   const stop = () => {
     for (const child of [client, server] as ChildProcess[]) child.kill('SIGTERM');
     rmSync(folder, { recursive: true, force: true });

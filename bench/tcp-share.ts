@@ -62,7 +62,13 @@ export async function benchTcpShare(): Promise<void> {
   await nodes.claw('a', ['share', 'bench', '--tcp', `127.0.0.1:${port}`, '--to', 'b']);
   const share = await nodes.claw<{ port: number }>('b', ['use', 'a/bench']);
   using ssh = await openSshForward(port);
-  const contestant = (name: string, at: number): Samples => ({ name, port: at, connectMs: [], roundTripMs: [], mbPerS: [] });
+  const contestant = (name: string, at: number): Samples => ({
+    name,
+    port: at,
+    connectMs: [],
+    roundTripMs: [],
+    mbPerS: [],
+  });
   const contestants = [contestant('plain TCP', port), contestant('claw share', share.port)];
   if (ssh) contestants.push(contestant(`ssh -L, ${ssh.version}`, ssh.port));
   else console.log('ssh -L is left out: no sshd on this machine (Debian: openssh-server)');

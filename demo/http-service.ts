@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Readable } from 'node:stream';
-import { block, BLOCK_BYTES } from './payload.ts';
+import { BLOCK_BYTES, block } from './payload.ts';
 
 const size = Number(process.argv[2]);
 

@@ -17,7 +17,8 @@ const DOWNLOAD_BYTES = 256 * 1024 * 1024;
 const MCP_SERVER = fileURLToPath(import.meta.resolve('@modelcontextprotocol/server-filesystem/dist/index.js'));
 
 const interrupt = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => interrupt.abort(new Error('interrupted')));
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.on(signal, () => interrupt.abort(new Error('interrupted')));
 
 const started = performance.now();
 const stage = await Stage.open(interrupt.signal);
@@ -51,23 +52,28 @@ async function mainJob(): Promise<void> {
 
   const { url } = await stage.claw<{ url: string }>('b', ['use', 'cloud/models']);
   const download = await downloadFrom(`${url}file`);
-  if (download.sha256 !== service.sha256 || download.done !== DOWNLOAD_BYTES) throw new Error('what arrived is not what was sent');
-  step(`B downloaded ${DOWNLOAD_BYTES / 2 ** 20} MiB through the HTTP share in ${(download.ms / 1000).toFixed(1)} s, SHA-256 right`);
+  if (download.sha256 !== service.sha256 || download.done !== DOWNLOAD_BYTES)
+    throw new Error('what arrived is not what was sent');
+  step(
+    `B downloaded ${DOWNLOAD_BYTES / 2 ** 20} MiB through the HTTP share in ${(download.ms / 1000).toFixed(1)} s, SHA-256 right`,
+  );
 
   const { roundTripsMs } = await stage.claw<{ roundTripsMs: number[] }>('b', ['ping', 'cloud', '--count', '20']);
   const status = [await stage.claw<Status>('a', ['status']), await stage.claw<Status>('b', ['status'])];
   const ports = nodes.map((node) => inboundPorts(node.pid));
   await stage.stopNodes();
   const relay = await stage.stopRelay();
-  console.log(`\n${report({
-    readyMs: nodes.map((node) => node.readyMs),
-    status,
-    roundTripsMs,
-    download: { bytes: download.done, ms: download.ms },
-    relay,
-    inboundPorts: ports.includes(undefined) ? undefined : ports.flatMap((list) => list ?? []),
-    totalMs: performance.now() - started,
-  })}`);
+  console.log(
+    `\n${report({
+      readyMs: nodes.map((node) => node.readyMs),
+      status,
+      roundTripsMs,
+      download: { bytes: download.done, ms: download.ms },
+      relay,
+      inboundPorts: ports.includes(undefined) ? undefined : ports.flatMap((list) => list ?? []),
+      totalMs: performance.now() - started,
+    })}`,
+  );
 }
 
 interface Up {
@@ -76,7 +82,14 @@ interface Up {
 }
 
 async function pair(relayUrl: string): Promise<string> {
-  const { invite } = await stage.claw<{ invite: string }>('a', ['pair', '--new', '--name', 'laptop', '--relay', relayUrl]);
+  const { invite } = await stage.claw<{ invite: string }>('a', [
+    'pair',
+    '--new',
+    '--name',
+    'laptop',
+    '--relay',
+    relayUrl,
+  ]);
   const peer = await stage.claw<{ words: string }>('b', ['pair', '-', '--name', 'cloud'], invite);
   const [seenByA] = await stage.claw<{ words: string }[]>('a', ['peers']);
   if (seenByA?.words !== peer.words) throw new Error('the two sides show different verification words');
@@ -87,7 +100,14 @@ async function lend(docs: string): Promise<{ port: number; sha256: string }> {
   await mkdir(docs);
   await writeFile(join(docs, 'plan.md'), '# Plan\n\nThe agent in the cloud reads this file of the laptop.\n');
   await writeFile(join(docs, 'numbers.csv'), 'month,value\n1,10\n2,20\n');
-  await stage.claw('a', ['share', 'files', '--mcp', `"${process.execPath}" "${MCP_SERVER}" "${docs}"`, '--to', 'laptop']);
+  await stage.claw('a', [
+    'share',
+    'files',
+    '--mcp',
+    `"${process.execPath}" "${MCP_SERVER}" "${docs}"`,
+    '--to',
+    'laptop',
+  ]);
   let service: { port: number; sha256: string } | undefined;
   for await (const line of stage.lines('a', 'http-service.ts', String(DOWNLOAD_BYTES))) {
     service = JSON.parse(line) as { port: number; sha256: string };
@@ -107,11 +127,14 @@ async function useMcp(docs: string): Promise<{ tools: number; files: number; ms:
   try {
     const call = async (name: string, path: string) => textOf(await client.callTool({ name, arguments: { path } }));
     const { tools } = await client.listTools();
-    const names = [...(await call('list_directory', docs)).matchAll(/\[FILE\] (.+)/g)].map((match) => match[1] as string);
+    const names = [...(await call('list_directory', docs)).matchAll(/\[FILE\] (.+)/g)].map(
+      (match) => match[1] as string,
+    );
     const texts: string[] = [];
     for (const name of names) texts.push(await call('read_text_file', join(docs, name)));
     const plan = texts.find((text) => text.startsWith('# Plan'));
-    if (names.length !== 2 || plan === undefined) throw new Error(`the MCP server listed ${names.length} files, not the two that are there`);
+    if (names.length !== 2 || plan === undefined)
+      throw new Error(`the MCP server listed ${names.length} files, not the two that are there`);
     return { tools: tools.length, files: texts.length, ms: performance.now() - began, line: plan.split('\n')[2] ?? '' };
   } finally {
     await client.close();
@@ -137,7 +160,10 @@ async function downloadFrom(url: string): Promise<{ done: number; ms: number; sh
 
 function showProgress(share: number | undefined): void {
   if (!process.stderr.isTTY) return;
-  const bar = share === undefined ? '' : `  downloading  ${'█'.repeat(Math.round(share * 30)).padEnd(30, '░')}  ${(share * 100).toFixed(0)} %`;
+  const bar =
+    share === undefined
+      ? ''
+      : `  downloading  ${'█'.repeat(Math.round(share * 30)).padEnd(30, '░')}  ${(share * 100).toFixed(0)} %`;
   process.stderr.write(`\r\u001b[2K${bar}`);
 }
 

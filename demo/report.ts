@@ -41,12 +41,24 @@ export function report({ readyMs, status, roundTripsMs, download, relay, inbound
   const rows: [string, string][] = [
     ['node ready', readyMs.map((ms) => `${ms} ms`).join(', ')],
     ['link set-up', `${phases.map(([phase, ms]) => `${phase} ${ms.toFixed(1)}`).join(' → ')} ms`],
-    ['path', link.path ? `${endText(link.path.local)} → ${endText(link.path.remote)}, ${link.path.protocol}` : 'unknown'],
+    [
+      'path',
+      link.path ? `${endText(link.path.local)} → ${endText(link.path.remote)}, ${link.path.protocol}` : 'unknown',
+    ],
     ['inner handshake', [link.handshake.cipher, link.handshake.keyExchange].filter(Boolean).join(', ')],
-    ['round trip', `median ${(sorted[sorted.length >> 1] ?? 0).toFixed(2)} ms, min ${(sorted[0] ?? 0).toFixed(2)} ms, ${sorted.length} pings`],
-    ['throughput', `${(download.bytes / 1e6 / (download.ms / 1000)).toFixed(1)} MB/s, ${download.bytes / 2 ** 20} MiB over the HTTP share`],
+    [
+      'round trip',
+      `median ${(sorted[sorted.length >> 1] ?? 0).toFixed(2)} ms, min ${(sorted[0] ?? 0).toFixed(2)} ms, ${sorted.length} pings`,
+    ],
+    [
+      'throughput',
+      `${(download.bytes / 1e6 / (download.ms / 1000)).toFixed(1)} MB/s, ${download.bytes / 2 ** 20} MiB over the HTTP share`,
+    ],
     ['seen by the relay', relay ? `${relay.envelopes} sealed envelopes, ${relay.bytes}` : 'unknown'],
-    ['inbound TCP ports', inboundPorts === undefined ? 'cannot be seen on this system' : inboundPorts.join(', ') || 'none'],
+    [
+      'inbound TCP ports',
+      inboundPorts === undefined ? 'cannot be seen on this system' : inboundPorts.join(', ') || 'none',
+    ],
     ['total time', `${(totalMs / 1000).toFixed(1)} s`],
   ];
   return rows.map(([name, value]) => `  ${name.padEnd(18)} ${value}`).join('\n');

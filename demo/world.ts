@@ -42,7 +42,8 @@ function openNamespaces(): World {
   const run = randomBytes(2).toString('hex');
   const name = (place: Place) => `claw-${run}-${place}`;
   const close = () => {
-    for (const place of ['a', 'b', 'relay'] as const) spawnSync('ip', ['netns', 'delete', name(place)], { stdio: 'ignore' });
+    for (const place of ['a', 'b', 'relay'] as const)
+      spawnSync('ip', ['netns', 'delete', name(place)], { stdio: 'ignore' });
   };
   try {
     for (const place of ['a', 'b', 'relay'] as const) {

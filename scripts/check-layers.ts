@@ -35,7 +35,8 @@ interface Manifest {
 
 const SCOPE = '@claw/';
 /** A socket's own `setTimeout` is none of the machine's. */
-const MACHINE_CLOCK = /(?:\b(?:Date\.now|performance\.now|Math\.random|new Date\(\s*\))|(?<!\w\.|\)\.)\bset(?:Timeout|Interval)|\bglobalThis\.set(?:Timeout|Interval))/g;
+const MACHINE_CLOCK =
+  /(?:\b(?:Date\.now|performance\.now|Math\.random|new Date\(\s*\))|(?<!\w\.|\)\.)\bset(?:Timeout|Interval)|\bglobalThis\.set(?:Timeout|Interval))/g;
 const TIMER_MODULES = /^(?:node:)?timers(?:\/promises)?$/;
 
 /** Every breach found under `root`, as one sentence each; empty when all is well. */

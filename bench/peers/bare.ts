@@ -8,7 +8,13 @@ const HIGH_WATER = 1024 * 1024;
 type Signal = { type: 'offer' | 'answer'; sdp: string } | { candidate: string; mid: string };
 
 export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
-  const connection = new PeerConnection(role, { iceServers: [], bindAddress: '127.0.0.1', disableAutoNegotiation: true, mtu: 1400, maxMessageSize: 262_144 });
+  const connection = new PeerConnection(role, {
+    iceServers: [],
+    bindAddress: '127.0.0.1',
+    disableAutoNegotiation: true,
+    mtu: 1400,
+    maxMessageSize: 262_144,
+  });
   const channel = connection.createDataChannel('bench', { negotiated: true, id: 0 });
   const early: { candidate: string; mid: string }[] = [];
   let described = false;

@@ -16,7 +16,11 @@ async function follow(order: Order): Promise<unknown> {
       host = await openLinkHost();
       return addressOf(host);
     case 'open': {
-      const options = { role: 'answerer', pipe: pipe.signaling(), ...(order.delayed && { mapPort: portMapper(pipe) }) } as const;
+      const options = {
+        role: 'answerer',
+        pipe: pipe.signaling(),
+        ...(order.delayed && { mapPort: portMapper(pipe) }),
+      } as const;
       endpoint = order.peer && host ? openLink(host, order.peer, options) : openBare(options);
       return undefined;
     }

@@ -18,7 +18,11 @@ export interface LinkHost {
   readonly sealingKey: Awaited<ReturnType<KeyHolderProcess['issueSealingKey']>>;
   readonly router: Router;
   /** What the router's only carrier is joined to at the moment. */
-  readonly wires: { send: (envelope: Uint8Array) => void; receive: (envelope: Uint8Array) => void; keeper?: LinkKeeper };
+  readonly wires: {
+    send: (envelope: Uint8Array) => void;
+    receive: (envelope: Uint8Array) => void;
+    keeper?: LinkKeeper;
+  };
   close(): Promise<void>;
 }
 
@@ -73,7 +77,9 @@ export function openLink(host: LinkHost, peer: PeerAddress, { role, pipe, mapPor
     environment: {
       keyHolder,
       certificates,
-      engine: mapPort ? delayed(createNodeDataChannelEngine({ bindAddress: HOST }), mapPort) : createNodeDataChannelEngine({ bindAddress: HOST }),
+      engine: mapPort
+        ? delayed(createNodeDataChannelEngine({ bindAddress: HOST }), mapPort)
+        : createNodeDataChannelEngine({ bindAddress: HOST }),
       rtc: () => ({}),
       policy: () => ({ integrity: 'require' }),
       limits: DEFAULT_SESSION_LIMITS,
@@ -123,7 +129,15 @@ function pipeCarrier(send: (envelope: Uint8Array) => void): Carrier {
   return {
     name: 'pipe',
     maxEnvelopeBytes: 64 * 1024,
-    status: () => ({ name: 'pipe', state: 'up', detail: '', envelopesSent: 0, envelopesReceived: 0, bytesSent: 0, bytesReceived: 0 }),
+    status: () => ({
+      name: 'pipe',
+      state: 'up',
+      detail: '',
+      envelopesSent: 0,
+      envelopesReceived: 0,
+      bytesSent: 0,
+      bytesReceived: 0,
+    }),
     send: (_, envelope) => send(envelope),
     close,
     [Symbol.asyncDispose]: close,
@@ -153,7 +167,9 @@ function delayed(engine: RtcEngine, mapPort: NonNullable<EndpointOptions['mapPor
           const pending: Promise<void>[] = [];
           target.onicecandidate = (candidate) => {
             if (!candidate) return void Promise.all(pending).then(() => tell(null));
-            pending.push(mapCandidate(candidate.candidate, mapPort).then((mapped) => tell({ ...candidate, candidate: mapped })));
+            pending.push(
+              mapCandidate(candidate.candidate, mapPort).then((mapped) => tell({ ...candidate, candidate: mapped })),
+            );
           };
           return true;
         },

@@ -30,7 +30,9 @@ export class Pair implements AsyncDisposable {
 
   private constructor(contestant: Contestant, oneWayMs: number) {
     this.contestant = contestant;
-    this.#child = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), { execArgv: [...process.execArgv, '--expose-gc'] });
+    this.#child = fork(fileURLToPath(new URL('./child.ts', import.meta.url)), {
+      execArgv: [...process.execArgv, '--expose-gc'],
+    });
     if (oneWayMs > 0) {
       this.#line = fork(fileURLToPath(new URL('./delay-line.ts', import.meta.url)), [String(oneWayMs)]);
       this.#line.on('message', ({ id, mapped }: { id: number; mapped: number }) => this.#ports.get(id)?.(mapped));

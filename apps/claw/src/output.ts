@@ -77,7 +77,6 @@ export function readableMs(ms: number | null | undefined): string {
 }
 
 function visibleLength(text: string): number {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: that is what a colour is
   // oxlint-disable-next-line no-control-regex -- that is what a colour is
   return text.replace(/\u001b\[\d+m/g, '').length;
 }

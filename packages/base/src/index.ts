@@ -7,5 +7,5 @@ export { type FileErrorCode, type FileLock, tryFileLock, withFileLock } from './
 export { makePrivateDirectory, readFileIfPresent, syncDirectory, writeFileAtomic } from './files.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions, type LogLevel, silentLogger } from './log.ts';
 export { type Random, systemRandom } from './random.ts';
-export { compareVersions, isVersion } from './version.ts';
 export { TaskScope, type TaskScopeOptions } from './scope.ts';
+export { compareVersions, isVersion } from './version.ts';

@@ -6,7 +6,7 @@
 import { generateKeyPair, type KeyObject } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { promisify } from 'node:util';
-import { type Clock, type Logger, silentLogger, systemClock, TaskScope, errorText } from '@claw/base';
+import { type Clock, errorText, type Logger, silentLogger, systemClock, TaskScope } from '@claw/base';
 import type { KeyHolder } from '@claw/contracts';
 import { pemOf } from './leaf-certificate.ts';
 import { rawPublicKey } from './signature.ts';

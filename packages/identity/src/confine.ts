@@ -23,7 +23,11 @@ type Syscalls = { readonly auditArch: number; readonly seccomp: number; readonly
 /** Numbers of: socket, connect, bind, listen, accept, accept4, socketpair, execve, execveat, ptrace, process_vm_readv, process_vm_writev, io_uring_setup. */
 const SYSCALLS: Partial<Record<NodeJS.Architecture, Syscalls>> = {
   x64: { auditArch: 0xc000003e, seccomp: 317, denied: [41, 42, 49, 50, 43, 288, 53, 59, 322, 101, 310, 311, 425] },
-  arm64: { auditArch: 0xc00000b7, seccomp: 277, denied: [198, 203, 200, 201, 202, 242, 199, 221, 281, 117, 270, 271, 425] },
+  arm64: {
+    auditArch: 0xc00000b7,
+    seccomp: 277,
+    denied: [198, 203, 200, 201, 202, 242, 199, 221, 281, 117, 270, 271, 425],
+  },
 };
 
 const PR_SET_DUMPABLE = 4;

@@ -9,5 +9,4 @@ export type IdentityErrorCode =
   | 'KEY_HOLDER_FAILED'
   | 'PEER_UNKNOWN'
   | 'PEER_AMBIGUOUS'
-  | 'PEER_NAME_TAKEN'
   | 'PEERS_FILE_INVALID';

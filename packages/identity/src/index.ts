@@ -2,7 +2,7 @@ export { CertificatePool, type CertificatePoolOptions } from './certificate-pool
 export type { Confinement } from './confine.ts';
 export type { IdentityErrorCode } from './errors.ts';
 export { INSTALLATION_ROOT, measureRuntime } from './integrity.ts';
-export { type KeyProtection, type KeyUnlock, type Keyring, openKeyFile } from './key-file.ts';
+export { type KeyProtection, type Keyring, type KeyUnlock, openKeyFile } from './key-file.ts';
 export { type KeyHolderOptions, type KeyHolderProcess, openKeyHolder } from './key-holder.ts';
 export { CLOCK_SKEW_MS, checkLeaf, type LeafFault } from './leaf-certificate.ts';
 export { NodeKey } from './node-key.ts';

@@ -106,7 +106,8 @@ async function readKeyFile(path: string): Promise<KeyFile | undefined> {
 
 function unseal(path: string, file: KeyFile, unlock: KeyUnlock, keyring: Keyring | undefined): Buffer {
   if (file.protection === 'none') return checkSeed(path, Buffer.from(file.seed, 'base64'));
-  const key = file.protection === 'passphrase' ? passphraseKey(path, file.salt, unlock) : keyringKey(file.account, keyring);
+  const key =
+    file.protection === 'passphrase' ? passphraseKey(path, file.salt, unlock) : keyringKey(file.account, keyring);
   try {
     const sealed = Buffer.from(file.sealed, 'base64');
     const decipher = createDecipheriv('aes-256-gcm', key, Buffer.from(file.nonce, 'base64'), { authTagLength: 16 });

@@ -50,12 +50,16 @@ async function serve(key: NodeKey, message: unknown): Promise<void> {
   const parsed = v.safeParse(holderRequestSchema, message);
   if (!parsed.success) {
     const id = (message as { id?: unknown } | null)?.id;
-    if (typeof id === 'number') send({ id, error: { code: 'KEY_HOLDER_FAILED', message: 'not a request of the key holder' } });
+    if (typeof id === 'number')
+      send({ id, error: { code: 'KEY_HOLDER_FAILED', message: 'not a request of the key holder' } });
     return;
   }
   const request = parsed.output;
   try {
-    send({ id: request.id, result: (await answer(key, request)).map((bytes) => Buffer.from(bytes).toString('base64')) });
+    send({
+      id: request.id,
+      result: (await answer(key, request)).map((bytes) => Buffer.from(bytes).toString('base64')),
+    });
   } catch (error) {
     send({ id: request.id, error: { code: failureCode(error), message: errorText(error) } });
   }

@@ -104,7 +104,10 @@ export class KeyHolderProcess implements KeyHolder {
     child.on('error', () => {}); // a failed send is reported by its own callback, the end by 'exit'
     this.#exited = new Promise((resolve) =>
       child.once('exit', (code, signal) => {
-        const error = new ClawError<IdentityErrorCode>('KEY_HOLDER_CLOSED', `the key holder ended (${signal ?? `code ${code}`})`);
+        const error = new ClawError<IdentityErrorCode>(
+          'KEY_HOLDER_CLOSED',
+          `the key holder ended (${signal ?? `code ${code}`})`,
+        );
         for (const { reject } of this.#pending.values()) reject(error);
         this.#pending.clear();
         if (!this.#closed) onExit?.(error);
@@ -189,7 +192,16 @@ export class KeyHolderProcess implements KeyHolder {
 
 /** The holder needs no more of the environment than Node.js and a keyring do. */
 function holderEnvironment(): NodeJS.ProcessEnv {
-  const kept = ['PATH', 'HOME', 'LANG', 'NODE_COMPILE_CACHE', 'DBUS_SESSION_BUS_ADDRESS', 'XDG_RUNTIME_DIR', 'SystemRoot', 'APPDATA'];
+  const kept = [
+    'PATH',
+    'HOME',
+    'LANG',
+    'NODE_COMPILE_CACHE',
+    'DBUS_SESSION_BUS_ADDRESS',
+    'XDG_RUNTIME_DIR',
+    'SystemRoot',
+    'APPDATA',
+  ];
   return { ...Object.fromEntries(kept.map((name) => [name, process.env[name]])), UV_THREADPOOL_SIZE: '1' };
 }
 

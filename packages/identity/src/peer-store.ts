@@ -78,7 +78,11 @@ export class PeerStore {
     if (matches.length === 1) return matches[0] as PeerRecord;
     if (matches.length > 1) throw fault('PEER_AMBIGUOUS', `"${text}" begins ${matches.length} node ids`);
     const known = peers.map((peer) => peer.name).join(', ');
-    throw fault('PEER_UNKNOWN', `there is no peer "${text}"`, known ? `Peers are: ${known}.` : 'No peer is paired yet: "claw pair --new".');
+    throw fault(
+      'PEER_UNKNOWN',
+      `there is no peer "${text}"`,
+      known ? `Peers are: ${known}.` : 'No peer is paired yet: "claw pair --new".',
+    );
   }
 
   /** A name that no other peer has, made from `wanted`. */
@@ -123,7 +127,11 @@ function parsePeers(path: string, text: string): readonly PeerRecord[] {
   try {
     return v.parse(fileSchema, JSON.parse(text)).peers;
   } catch (cause) {
-    throw fault('PEERS_FILE_INVALID', `${path} cannot be used: ${errorText(cause)}`, 'Mend it or move it away; then pair again.');
+    throw fault(
+      'PEERS_FILE_INVALID',
+      `${path} cannot be used: ${errorText(cause)}`,
+      'Mend it or move it away; then pair again.',
+    );
   }
 }
 

@@ -22,7 +22,10 @@ process.exit(0);
 
 describe.skipIf(process.platform !== 'linux')('confine', () => {
   test('takes sockets and programs away from the process that calls it', () => {
-    const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8', timeout: 15_000 });
+    const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      encoding: 'utf8',
+      timeout: 15_000,
+    });
     expect(run.stderr).toBe('');
     const seen = JSON.parse(run.stdout);
     expect(seen).toMatchObject({ seccomp: true, undumpable: true, tcp: 'EPERM', udp: 'EPERM' });

@@ -35,7 +35,9 @@ describe('key file', () => {
     const made = await openKeyFile(home, { protection: 'passphrase', passphrase: 'correct horse' });
     const opened = await openKeyFile(home, { protection: 'passphrase', passphrase: 'correct horse' });
     expect(opened.seed.equals(made.seed)).toBe(true);
-    expect(await codeOf(openKeyFile(home, { protection: 'passphrase', passphrase: 'wrong' }))).toBe('KEY_PASSPHRASE_WRONG');
+    expect(await codeOf(openKeyFile(home, { protection: 'passphrase', passphrase: 'wrong' }))).toBe(
+      'KEY_PASSPHRASE_WRONG',
+    );
     expect(await codeOf(openKeyFile(home, { protection: 'none' }))).toBe('KEY_PASSPHRASE_REQUIRED');
   });
 

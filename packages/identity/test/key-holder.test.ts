@@ -61,7 +61,9 @@ describe('key-holder process', () => {
   test('answers a malformed request with an error and lives on', async () => {
     await using holder = await openKeyHolder({ home });
     await expect(holder.issueLeaf(Buffer.alloc(5), 1000)).rejects.toMatchObject({ code: 'KEY_HOLDER_FAILED' });
-    await expect(holder.sign('envelope', Buffer.alloc(1024 * 1024))).rejects.toMatchObject({ code: 'KEY_HOLDER_FAILED' });
+    await expect(holder.sign('envelope', Buffer.alloc(1024 * 1024))).rejects.toMatchObject({
+      code: 'KEY_HOLDER_FAILED',
+    });
     expect(await holder.sign('envelope', Buffer.alloc(1))).toHaveLength(64);
   });
 });

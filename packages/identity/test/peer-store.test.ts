@@ -43,7 +43,12 @@ describe('peer store', () => {
     await Promise.all(peers.map((peer) => store.put(peer)));
     await Promise.all(peers.map((peer) => store.update(peer.id, { confirmed: false })));
     const again = await PeerStore.open(home);
-    expect(again.list().map((peer) => peer.name).sort()).toEqual(peers.map((peer) => peer.name).sort());
+    expect(
+      again
+        .list()
+        .map((peer) => peer.name)
+        .sort(),
+    ).toEqual(peers.map((peer) => peer.name).sort());
     expect(again.list().every((peer) => !peer.confirmed)).toBe(true);
   });
 

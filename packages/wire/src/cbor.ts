@@ -63,7 +63,10 @@ function describeIssue(issue: v.BaseIssue<unknown>): string {
 
 /** A byte string of exactly `length` bytes. */
 export function fixedBytes(length: number) {
-  return v.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, `expected ${length} bytes`);
+  return v.custom<Uint8Array>(
+    (value) => value instanceof Uint8Array && value.length === length,
+    `expected ${length} bytes`,
+  );
 }
 
 /** A byte string of at most `maxLength` bytes. */
