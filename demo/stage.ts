@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { openWorld, type Place, start, type World } from './world.ts';
 
-export const CLAW = fileURLToPath(new URL('../apps/claw/bin/claw.js', import.meta.url));
+const CLAW = fileURLToPath(new URL('../apps/claw/bin/claw.js', import.meta.url));
 const run = promisify(execFile);
 
 /** What `claw relay` says when it stops. */

@@ -157,7 +157,7 @@ describe('mcp share', () => {
     const pids = await readPids(stream);
     const started = performance.now();
     await share.close();
-    expect(performance.now() - started).toBeLessThan(1500);
+    expect(performance.now() - started).toBeLessThan(5000);
     await allGone(pids);
   });
 

@@ -65,7 +65,7 @@ function readTls({ tlsCert, tlsKey }: RelayOptions): { certPem: string; keyPem: 
   }
 }
 
-export function splitAddress(text: string): { host: string; port: number } {
+function splitAddress(text: string): { host: string; port: number } {
   const match = /^(?:\[([^\]]+)\]|([^:]*)):(\d{1,5})$/.exec(text);
   const port = Number(match?.[3]);
   if (!match || port > 65_535) throw new ClawError('USAGE', `"${text}" is not of the form HOST:PORT`);

@@ -5,9 +5,7 @@ export {
   type ErrorBody,
   type GatewayClientErrorCode,
   type GatewayErrorCode,
-  statusOf,
 } from './errors.ts';
-export { buildOpenApi, type OpenApiOptions } from './openapi.ts';
 export { TOKEN_BYTES } from './request-auth.ts';
 export {
   type Method,

@@ -17,7 +17,7 @@ import {
   type Random,
   TaskScope,
 } from '@claw/base';
-import { isNodeId, type NodeId, type RtcEngine } from '@claw/contracts';
+import type { NodeId, RtcEngine } from '@claw/contracts';
 import {
   CertificatePool,
   type KeyHolderProcess,

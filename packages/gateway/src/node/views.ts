@@ -9,7 +9,7 @@ import { SHARE_KINDS } from '../services/protocol.ts';
 const errorView = v.object({ code: v.string(), message: v.string() });
 const endView = v.object({ type: v.string(), address: v.string(), port: v.number() });
 
-export const linkView = v.object({
+const linkView = v.object({
   role: v.picklist(['client', 'server']),
   upMs: v.number(),
   roundTripMs: v.nullable(v.number()),

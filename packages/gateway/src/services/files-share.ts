@@ -141,7 +141,7 @@ table{border-collapse:collapse;width:100%}td{padding:.25rem .75rem .25rem 0;bord
 `;
 }
 
-export function readableBytes(bytes: number): string {
+function readableBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
   return power === 0 ? `${bytes} B` : `${(bytes / 1024 ** power).toFixed(1)} ${units[power]}`;

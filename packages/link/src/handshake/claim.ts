@@ -8,7 +8,7 @@ import { isVersion } from '@claw/base';
 import { decodeCbor, encodeCbor, fixedBytes } from '@claw/wire';
 import * as v from 'valibot';
 
-export const MAX_CLAIM_BYTES = 2048;
+const MAX_CLAIM_BYTES = 2048;
 
 const claimSchema = v.strictObject({
   /** Protocol versions the sender speaks, lowest and highest. */
