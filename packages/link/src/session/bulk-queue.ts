@@ -33,6 +33,8 @@ export class BulkQueue {
   /** Insertion order is turn order. */
   #senders = new Set<BulkSender>();
   #pumping = false;
+  /** What the engine holds at the most, but for a few life-cycle frames: spares asking it for every frame. */
+  #bufferedAtMost = 0;
 
   constructor(lane: Lane, linkWindow: SendWindow, highWater: number) {
     this.#lane = lane;
@@ -56,18 +58,25 @@ export class BulkQueue {
     const later: BulkSender[] = [];
     try {
       for (const sender of this.#senders) {
-        if (this.#lane.channel.bufferedAmount >= this.#highWater) break;
+        if (this.#isFull()) break;
         this.#senders.delete(sender); // before it is asked: it may add itself again while it answers
         const frame = sender.pull(this.#linkWindow.room, this.#lane.id);
         if (frame === 'later') later.push(sender);
         if (!frame || frame === 'later') continue;
         this.#linkWindow.spend(frame.charged);
         this.#lane.send(frame.head, frame.parts, frame.length);
+        this.#bufferedAtMost += frame.head.length + frame.length;
         if (frame.more) this.#senders.add(sender); // to the end of the line
       }
     } finally {
       if (later.length > 0) this.#senders = new Set([...later, ...this.#senders]);
       this.#pumping = false;
     }
+  }
+
+  #isFull(): boolean {
+    if (this.#bufferedAtMost < this.#highWater) return false;
+    this.#bufferedAtMost = this.#lane.channel.bufferedAmount;
+    return this.#bufferedAtMost >= this.#highWater;
   }
 }

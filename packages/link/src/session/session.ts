@@ -144,7 +144,12 @@ export class Session implements MessageHost {
   // --- ChannelHost and MessageHost
 
   ready(sender: BulkSender, lane: number): void {
-    if (!this.#closed) this.#guard(() => this.#queue(lane).add(sender));
+    if (this.#closed) return;
+    try {
+      this.#queue(lane).add(sender);
+    } catch (error) {
+      this.failed(asLinkError(error));
+    }
   }
 
   grant(channel: number, limit: number): void {
@@ -211,7 +216,8 @@ export class Session implements MessageHost {
   #onRecord(lane: Lane, data: Uint8Array): void {
     if (this.#closed) return;
     if (data[0] === 0 && lane.id === CONTROL_LANE) return this.#options.onCleartext(data);
-    this.#guard(() => {
+    // As #guard does, without its closure: this runs for every record.
+    try {
       const plain = lane.open(data);
       if (!plain) return;
       this.#liveness.heard();
@@ -221,7 +227,9 @@ export class Session implements MessageHost {
       }
       this.#gates.get(lane.id)?.onRecord(data.length);
       this.#onFrame(lane.id, decodeFrame(plain));
-    });
+    } catch (error) {
+      this.failed(asLinkError(error));
+    }
   }
 
   #onFrame(lane: number, frame: Frame): void {
