@@ -6,6 +6,7 @@ export { ClawError, type ClawErrorOptions, errorCode, errorText, isClawError } f
 export { type FileErrorCode, type FileLock, tryFileLock, withFileLock } from './file-lock.ts';
 export { makePrivateDirectory, readFileIfPresent, syncDirectory, writeFileAtomic } from './files.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions, type LogLevel, silentLogger } from './log.ts';
+export { isProcessAlive } from './processes.ts';
 export { type Random, systemRandom } from './random.ts';
 export { TaskScope, type TaskScopeOptions } from './scope.ts';
 export { compareVersions, isVersion } from './version.ts';

@@ -5,7 +5,7 @@
 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorCode, makePrivateDirectory, readFileIfPresent, writeFileAtomic } from '@claw/base';
+import { isProcessAlive, makePrivateDirectory, readFileIfPresent, writeFileAtomic } from '@claw/base';
 import * as v from 'valibot';
 import { apiError } from './errors.ts';
 import { TOKEN_BYTES } from './request-auth.ts';
@@ -58,7 +58,7 @@ export async function readSession(home: string): Promise<GatewaySession> {
   const session = parseSession(bytes.toString());
   if (!session)
     throw apiError('GATEWAY_UNREACHABLE', `${sessionPath(home)} is not a session file`, { hint: 'Restart the node.' });
-  if (!isAlive(session.pid)) {
+  if (!isProcessAlive(session.pid)) {
     throw apiError('GATEWAY_UNREACHABLE', `the node in ${home} (process ${session.pid}) has ended without closing`, {
       hint: START_HINT,
     });
@@ -76,14 +76,4 @@ function parseSession(text: string): GatewaySession | undefined {
 
 function sessionPath(home: string): string {
   return join(home, 'run', 'gateway.json');
-}
-
-/** A process of another user counts as alive. */
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === 'EPERM';
-  }
 }

@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { type BigIntStats, constants, linkSync, lstatSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { type FileHandle, open, readlink, realpath } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { ClawError, errorCode, errorText } from '@claw/base';
+import { ClawError, errorCode, errorText, isProcessAlive } from '@claw/base';
 import { SETTINGS_FILE, type SettingsErrorCode } from './errors.ts';
 
 const MAX_BYTES = 2 ** 20;
@@ -110,7 +110,7 @@ export function removeLeftovers(path: string): void {
     const pid = entry.startsWith(prefix)
       ? /^(\d+)\.[0-9a-f]{8}\.tmp$/.exec(entry.slice(prefix.length))?.[1]
       : undefined;
-    if (pid && Number(pid) !== process.pid && !isAlive(Number(pid)))
+    if (pid && Number(pid) !== process.pid && !isProcessAlive(Number(pid)))
       rmSync(join(dirname(path), entry), { force: true });
   }
 }
@@ -157,15 +157,6 @@ function isSame(a: BigIntStats, b: BigIntStats | undefined): boolean {
     a.mtimeNs === b.mtimeNs &&
     a.ctimeNs === b.ctimeNs
   );
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return errorCode(error) === 'EPERM';
-  }
 }
 
 function unreadable(cause: unknown, action: 'read' | 'written' = 'read'): ClawError {
