@@ -266,6 +266,31 @@ describe('a keeper', () => {
     expect(ada.keeper.status(bob.id)?.link).toBe(ada.links[1]);
   });
 
+  test('gives its offer up for that of a peer that restarted after it had answered', async () => {
+    const fabric = new Fabric();
+    const [low, high] = makeKey(1, fabric.clock).nodeId < makeKey(2, fabric.clock).nodeId ? [1, 2] : [2, 1];
+    let answer: Message | undefined;
+    const small = await fabric.node(low, (message) => {
+      if (message.kind !== 'link.answer' || answer) return [message];
+      answer = message; // arrives when the process that sent it is dead
+      return [];
+    });
+    const large = await fabric.node(high);
+    large.keeper.listen(small.id);
+    small.keeper.keep(large.id);
+    await fabric.until(() => answer !== undefined);
+    await large.router.close(); // it dies without a word
+    await fabric.settled(large.keeper.close());
+    small.keeper.receive(answer as Message);
+    await fabric.pass(100);
+    expect(small.keeper.status(large.id)?.state).toBe('connecting');
+    // What is left of the old attempt would tell it by a broken TLS record; that is lost here.
+    const again = await fabric.node(high, (message) => (message.kind === 'link.more' ? [] : [message]));
+    again.keeper.keep(small.id);
+    await fabric.until(() => isLinked(again, small) && isLinked(small, again), 1000);
+    expect(small.connectionsMade).toBe(2);
+  });
+
   test('that releases a peer cuts it off at once, with LINK_UNPAIRED at the other side', async () => {
     const { fabric, ada, bob } = await linkedPair();
     const stream = ada.links[0]?.openStream('x');

@@ -76,6 +76,8 @@ export class AttemptOutbox {
     const timer = this.#later(GATHER_MS, () => this.#gathered.resolve());
     const [segment] = await Promise.all([flight, this.#gathered.promise]);
     timer.cancel();
+    // An offer that was given up must not leave after the answer to the other side's: its number would be the newer.
+    if (this.#stopped) return;
     const candidates = this.#candidates.splice(0);
     this.#firstFlightBytes = segment.bytes.length;
     this.#description = { kind, attempt: this.#options.attempt, ...description, candidates, flight: segment.bytes };

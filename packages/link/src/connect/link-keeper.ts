@@ -89,7 +89,8 @@ export class LinkKeeper implements AsyncDisposable {
   receive(message: Message): void {
     if (!isAttemptKind(message.kind)) return;
     try {
-      this.#peers.get(message.from)?.receive(decodeAttemptMessage(message.kind, message.body));
+      const { from, kind, body, sequence } = message;
+      this.#peers.get(from)?.receive(decodeAttemptMessage(kind, body), sequence);
     } catch (error) {
       this.#environment.logger.warn('link.message-refused', {
         peer: message.from,

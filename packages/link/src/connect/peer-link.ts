@@ -56,6 +56,8 @@ export class PeerLink {
   readonly #backoff: Backoff;
   #link: Link | undefined;
   #attempt: LinkAttempt | undefined;
+  /** Of the envelope that answered our offer, once one did. */
+  #answerSequence: number | undefined;
   #retry: Timer | undefined;
   #lastError: ClawError | undefined;
   #linksMade = 0;
@@ -87,13 +89,16 @@ export class PeerLink {
     this.#follow(LinkAttempt.offer({ environment, id, peer, post, deadlineMs: attemptDeadlineMs() }));
   }
 
-  /** Takes in an attempt message of the peer. */
-  receive(message: AttemptMessage): void {
+  /** Takes in an attempt message of the peer; `sequence` is that of its envelope. */
+  receive(message: AttemptMessage, sequence: number): void {
     if (this.#stopped) return;
     const current = this.#attempt;
-    if (current && equalBytes(current.id, message.attempt)) return current.receive(message);
+    if (current && equalBytes(current.id, message.attempt)) {
+      if (message.kind === 'link.answer') this.#answerSequence ??= sequence;
+      return current.receive(message);
+    }
     if (this.#known.some((id) => equalBytes(id, message.attempt))) return;
-    if (message.kind === 'link.offer') this.#onOffer(message);
+    if (message.kind === 'link.offer') this.#onOffer(message, sequence);
     else if (message.kind === 'link.more') this.#early = [...this.#early.slice(1 - MAX_EARLY), message];
   }
 
@@ -107,15 +112,21 @@ export class PeerLink {
     this.#link?.close(code, reason);
   }
 
-  #onOffer(offer: Extract<AttemptMessage, { kind: 'link.offer' | 'link.answer' }>): void {
+  #onOffer(offer: Extract<AttemptMessage, { kind: 'link.offer' | 'link.answer' }>, sequence: number): void {
     const { environment, peer, post, attemptDeadlineMs } = this.#options;
     if (!this.#admitOffer()) return;
     const current = this.#attempt;
-    if (current?.role === 'client' && environment.keyHolder.nodeId < peer) return current.repeatOffer(); // ours stands
+    const ours = current?.role === 'client' && environment.keyHolder.nodeId < peer;
+    if (ours && !this.#answererIsGone(sequence)) return current.repeatOffer(); // ours stands
     current?.yieldTo('the peer made an offer of its own');
     const options = { environment, id: offer.attempt, peer, post, deadlineMs: attemptDeadlineMs() };
     this.#follow(LinkAttempt.answer(options, offer));
-    for (const early of this.#early.splice(0)) this.receive(early);
+    for (const early of this.#early.splice(0)) this.receive(early, sequence);
+  }
+
+  /** A peer that answered offers only when that attempt ended over there; a process that died cannot say so. */
+  #answererIsGone(offerSequence: number): boolean {
+    return this.#answerSequence !== undefined && offerSequence > this.#answerSequence;
   }
 
   #admitOffer(): boolean {
@@ -130,6 +141,7 @@ export class PeerLink {
   #follow(attempt: LinkAttempt): void {
     this.#retry?.cancel();
     this.#attempt = attempt;
+    this.#answerSequence = undefined;
     this.#known = [...this.#known.slice(1 - MAX_KNOWN), attempt.id];
     attempt.link.then(
       (link) => this.#onLink(attempt, link),
