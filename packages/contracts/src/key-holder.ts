@@ -19,7 +19,7 @@ export type SignPurpose = 'envelope' | 'invite' | 'relay-login';
 
 /** What {@link KeyHolder.prove} vouches for, once per inner handshake. */
 export interface ProofRequest {
-  /** Exporter value of the inner TLS session, bound to the outer one: 32 bytes. */
+  /** Hash over the inner TLS session's flights and what it is bound to of the outer one: 32 bytes. */
   readonly channelBinding: Uint8Array;
   readonly role: 'client' | 'server';
   readonly peer: NodeId;

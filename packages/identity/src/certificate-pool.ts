@@ -6,7 +6,7 @@
 import { generateKeyPair, type KeyObject } from 'node:crypto';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { promisify } from 'node:util';
-import { type Clock, errorText, type Logger, silentLogger, systemClock, TaskScope } from '@claw/base';
+import { type Clock, errorText, type Logger, silentLogger, sleep, systemClock, TaskScope } from '@claw/base';
 import type { KeyHolder } from '@claw/contracts';
 import { pemOf } from './leaf-certificate.ts';
 import { rawPublicKey } from './signature.ts';
@@ -31,6 +31,8 @@ const generate = promisify(generateKeyPair);
 const KEY_EXCHANGE = 'X25519MLKEM768:X25519';
 /** A leaf is handed out only while this much of its life is left. */
 const MIN_LEFT_MS = 120_000;
+/** After a leaf was taken: until then the handshake that it is for needs the key holder and this thread. */
+const REFILL_AFTER_MS = 50;
 
 export class CertificatePool implements AsyncDisposable {
   readonly #options: Required<Omit<CertificatePoolOptions, 'logger'>>;
@@ -46,7 +48,7 @@ export class CertificatePool implements AsyncDisposable {
       clock: this.#options.clock,
       onError: (error) => this.#logger.warn('certificate-pool.fill-failed', { detail: errorText(error) }),
     });
-    this.#fill();
+    this.#fill(0);
   }
 
   /** A TLS 1.3 context over a leaf that nobody used before. */
@@ -55,11 +57,11 @@ export class CertificatePool implements AsyncDisposable {
     while (this.#ready.length > 0) {
       const pooled = this.#ready.shift() as PooledContext;
       if (pooled.freshUntilMs > now) {
-        this.#fill();
+        this.#fill(REFILL_AFTER_MS);
         return pooled.context;
       }
     }
-    this.#fill();
+    this.#fill(REFILL_AFTER_MS);
     return (await this.#make()).context;
   }
 
@@ -72,11 +74,12 @@ export class CertificatePool implements AsyncDisposable {
     return this.close();
   }
 
-  #fill(): void {
+  #fill(delayMs: number): void {
     if (this.#filling || this.#scope.closed) return;
     this.#filling = true;
     this.#scope.run('fill', async (signal) => {
       try {
+        if (delayMs > 0) await sleep(this.#options.clock, delayMs, signal);
         while (this.#ready.length < this.#options.size && !signal.aborted) this.#ready.push(await this.#make());
       } finally {
         this.#filling = false;

@@ -221,6 +221,8 @@ export class LinkAttempt {
     else this.#offerSdp = sdp;
     await this.#outbox.describe(kind, { sdp, nonce: this.#nonce }, firstFlight.promise);
     this.#mark('described');
+    // While the other side is at work.
+    if (offer) handshake.prepareClaim();
   }
 
   async #onAnswer(answer: DescriptionMessage): Promise<void> {

@@ -1,8 +1,8 @@
 /**
  * What ties the inner handshake to the outer connection: a hash over the attempt,
  * both session descriptions, both DTLS fingerprints in them and both nonces. It
- * is the context of every TLS exporter value, so two sides that do not see the
- * same outer connection do not arrive at the same keys.
+ * is the context of every TLS exporter value and goes under both proofs, so two
+ * sides that do not see the same outer connection do not arrive at the same keys.
  */
 
 import { createHash } from 'node:crypto';
@@ -29,6 +29,17 @@ export function channelBinding(parts: BindingParts): Buffer {
     parts.answererNonce,
   ];
   for (const field of fields) hash.update(Buffer.from([field.length])).update(field);
+  return hash.digest();
+}
+
+/**
+ * What both proofs are over: the binding, and every byte of the TLS handshake up to the server's Finished (RFC 8446
+ * §4.4.1), which both sides have before the client's last flight. Both hellos are in it, so it is of one session, as an
+ * exporter value is; and it is known early, so that proving takes no time of its own. 32 bytes.
+ */
+export function proofContext(binding: Uint8Array, clientFlights: Uint8Array, serverFlights: Uint8Array): Buffer {
+  const hash = createHash('sha256').update('claw proof context v1').update(binding);
+  for (const flights of [clientFlights, serverFlights]) hash.update(createHash('sha256').update(flights).digest());
   return hash.digest();
 }
 

@@ -18,6 +18,7 @@ const MAX_SEGMENTS_HELD = 32;
 /** Puts the peer's segments in order. */
 export class FlightReader {
   #next = 0;
+  #received = Buffer.alloc(0);
   #held: Segment[] = [];
 
   /**
@@ -34,7 +35,19 @@ export class FlightReader {
     this.#held.push(segment);
     const ready: Uint8Array[] = [];
     for (let found = this.#takeNext(); found; found = this.#takeNext()) ready.push(found);
-    return Buffer.concat(ready);
+    const bytes = Buffer.concat(ready);
+    this.#received = Buffer.concat([this.#received, bytes]);
+    return bytes;
+  }
+
+  /** Bytes that came in order so far. */
+  get length(): number {
+    return this.#received.length;
+  }
+
+  /** The first `end` bytes of the stream. */
+  upTo(end: number): Buffer {
+    return this.#received.subarray(0, end);
   }
 
   #takeNext(): Uint8Array | undefined {
@@ -56,6 +69,11 @@ export class FlightWriter {
     const segment = { offset: this.#sent.length, bytes };
     this.#sent = Buffer.concat([this.#sent, bytes]);
     return segment;
+  }
+
+  /** Bytes sent so far. */
+  get length(): number {
+    return this.#sent.length;
   }
 
   /** Everything from `offset` up to `end`, as one segment. */

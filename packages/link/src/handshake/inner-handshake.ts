@@ -7,7 +7,9 @@
  *   expected node key → client claim → server checks it → server claim → client
  *   checks it → both hold the same exporter secrets, bound to the outer connection.
  *
- * Nothing of the application moves here. Bytes go in and out as segments; the
+ * Each side's proof is asked of the key holder as soon as the flights that it
+ * covers are known, while TLS and the outer connection are at work, and is said
+ * when its turn comes. Nothing of the application moves here. Bytes go in and out as segments; the
  * caller chooses the ways.
  */
 
@@ -17,6 +19,7 @@ import { type ClawError, type Clock, equalBytes, errorText, isClawError } from '
 import { type KeyHolder, type NodeId, nodeIdOf, publicKeyOf, type RuntimeFacts } from '@claw/contracts';
 import { checkLeaf, verifyProof } from '@claw/identity';
 import { linkError } from '../errors.ts';
+import { proofContext } from './channel-binding.ts';
 import { type Claim, ClaimReader, encodeClaim } from './claim.ts';
 import { FlightReader, FlightWriter, type Segment } from './flight-buffer.ts';
 import { checkPolicy, type LinkPolicy, PROTOCOL_VERSION } from './link-policy.ts';
@@ -53,6 +56,17 @@ export interface HandshakeContext {
 
 const EXPORTER_LABEL = 'EXPORTER-claw-link-v1';
 
+/** Lengths of what each side had said when the server finished its half of TLS. */
+interface Turn {
+  readonly sent: number;
+  readonly received: number;
+}
+
+interface PreparedClaim {
+  readonly turn: Turn;
+  readonly encoded: Promise<Buffer>;
+}
+
 export class InnerHandshake {
   readonly #options: InnerHandshakeOptions;
   readonly #pipe: TlsPipe;
@@ -63,6 +77,10 @@ export class InnerHandshake {
   readonly #context = Promise.withResolvers<HandshakeContext>();
   readonly #peerClaim = Promise.withResolvers<Claim>();
   readonly #failure = Promise.withResolvers<never>();
+  #bound: HandshakeContext | undefined;
+  /** Where the flights before the client's last end, as far as they are known. */
+  #turn: Turn = { sent: 0, received: 0 };
+  #prepared: PreparedClaim | undefined;
   #failed = false;
   #tlsDone = false;
   /** Bytes of ours that were given to `onSegment`; TLS's last flight waits for the claim, to travel with it. */
@@ -92,8 +110,11 @@ export class InnerHandshake {
   receive(segment: Segment): void {
     if (this.#failed) return;
     try {
+      const before = this.#reader.length;
       const bytes = this.#reader.push(segment);
-      if (bytes.length > 0) this.#pipe.push(bytes);
+      if (bytes.length === 0) return;
+      this.#takeTurn(before);
+      this.#pipe.push(bytes);
     } catch (error) {
       this.fail(error);
     }
@@ -106,7 +127,20 @@ export class InnerHandshake {
 
   /** Supplies what only both descriptions together tell. */
   bind(context: HandshakeContext): void {
+    this.#bound = context;
     this.#context.resolve(context);
+  }
+
+  /**
+   * Asks the key holder for this side's proof, over what was said so far. When it turns out that more belongs under it
+   * (TLS agreed on a group at the second hello) it is made anew; so this may come at any time, and costs time only.
+   */
+  prepareClaim(): void {
+    if (this.#failed || this.#prepared || !this.#bound) return;
+    const turn =
+      this.#options.role === 'client' ? this.#turn : { sent: this.#writer.length, received: this.#reader.length };
+    this.#prepared = { turn, encoded: this.#makeClaim(this.#bound, this.#proofContext(this.#bound, turn)) };
+    this.#prepared.encoded.catch(() => {}); // told when it is needed
   }
 
   /** Ends the handshake with `error`, unless it ended before. */
@@ -127,14 +161,13 @@ export class InnerHandshake {
     const { role } = this.#options;
     await this.#secured();
     const context = await this.#context.promise;
-    const exported = this.#tls.exportKeyingMaterial(96, EXPORTER_LABEL, context.binding);
-    const channelBinding = exported.subarray(0, 32);
-    if (role === 'client') await this.#sendClaim(context, channelBinding);
+    const exported = this.#tls.exportKeyingMaterial(64, EXPORTER_LABEL, context.binding);
+    if (role === 'client') await this.#sendClaim(context);
     const claim = await this.#peerClaim.promise;
-    const warnings = this.#checkClaim(claim, context, channelBinding);
-    if (role === 'server') await this.#sendClaim(context, channelBinding);
-    const clientToServer = exported.subarray(32, 64);
-    const serverToClient = exported.subarray(64, 96);
+    const warnings = this.#checkClaim(claim, context);
+    if (role === 'server') await this.#sendClaim(context);
+    const clientToServer = exported.subarray(0, 32);
+    const serverToClient = exported.subarray(32, 64);
     const keyExchange = this.#tls.getEphemeralKeyInfo();
     return {
       secrets:
@@ -168,11 +201,40 @@ export class InnerHandshake {
       );
   }
 
-  async #sendClaim(context: HandshakeContext, channelBinding: Uint8Array): Promise<void> {
+  /** Before new bytes of the peer go to TLS, whose first `received` bytes it has. */
+  #takeTurn(received: number): void {
+    if (this.#tlsDone) return;
+    if (this.#options.role === 'client') {
+      this.#turn = { sent: this.#released, received: this.#reader.length };
+      this.prepareClaim();
+    } else if (this.#writer.length > this.#turn.sent) {
+      // The client answers what was sent last; further pieces of that answer change nothing.
+      this.#turn = { sent: this.#writer.length, received };
+    }
+  }
+
+  #proofContext({ binding }: HandshakeContext, { sent, received }: Turn): Buffer {
+    const own = this.#writer.from(0, sent).bytes;
+    const peers = this.#reader.upTo(received);
+    return this.#options.role === 'client' ? proofContext(binding, own, peers) : proofContext(binding, peers, own);
+  }
+
+  async #sendClaim(context: HandshakeContext): Promise<void> {
+    const { sent, received } = this.#turn;
+    const prepared = this.#prepared;
+    const fits = prepared?.turn.sent === sent && prepared.turn.received === received;
+    const claim = await (fits ? prepared.encoded : this.#makeClaim(context, this.#proofContext(context, this.#turn)));
+    await new Promise<void>((resolve, reject) =>
+      this.#tls.write(claim, (error) => (error ? reject(error) : resolve())),
+    );
+    this.#release();
+  }
+
+  async #makeClaim(context: HandshakeContext, channelBinding: Uint8Array): Promise<Buffer> {
     const { keyHolder, role, peer, clock } = this.#options;
     const request = { channelBinding, role, peer, nonce: context.peerNonce, timeMs: Math.floor(clock.now()) };
     const { facts, signature } = await keyHolder.prove(request);
-    const claim = encodeClaim({
+    return encodeClaim({
       protocol: [PROTOCOL_VERSION, PROTOCOL_VERSION],
       node: publicKeyOf(keyHolder.nodeId),
       ...facts,
@@ -181,10 +243,6 @@ export class InnerHandshake {
       timeMs: request.timeMs,
       signature,
     });
-    await new Promise<void>((resolve, reject) =>
-      this.#tls.write(claim, (error) => (error ? reject(error) : resolve())),
-    );
-    this.#release();
   }
 
   #release(): void {
@@ -193,7 +251,7 @@ export class InnerHandshake {
     this.#options.onSegment(segment);
   }
 
-  #checkClaim(claim: Claim, context: HandshakeContext, channelBinding: Uint8Array): string[] {
+  #checkClaim(claim: Claim, context: HandshakeContext): string[] {
     const { peer, role, keyHolder, nonces, policy } = this.#options;
     if (nodeIdOf(claim.node) !== peer) throw linkError('LINK_IDENTITY_WRONG', 'the peer claims to be another node');
     const [lowest, highest] = claim.protocol;
@@ -210,7 +268,7 @@ export class InnerHandshake {
       throw linkError('LINK_BINDING_MISMATCH', 'the two sides do not see the same outer connection');
     }
     const request = {
-      channelBinding,
+      channelBinding: this.#proofContext(context, this.#turn),
       role: role === 'client' ? ('server' as const) : ('client' as const),
       peer: keyHolder.nodeId,
       nonce: claim.nonce,

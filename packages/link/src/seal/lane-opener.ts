@@ -29,7 +29,8 @@ export class LaneOpener {
   readonly #nonce = Buffer.alloc(12);
   #next = 0;
   #epoch = 1;
-  #key: LaneKey;
+  /** Derived with the first record. */
+  #key: LaneKey | undefined;
   #older: LaneKey | undefined;
 
   constructor(secret: Buffer, lane: number, order: LaneOrder) {
@@ -37,7 +38,6 @@ export class LaneOpener {
     this.#lane = lane;
     this.#strict = order.ordered && order.reliable;
     this.#window = order.ordered ? undefined : new SequenceWindow();
-    this.#key = deriveLaneKey(secret, lane, 1);
   }
 
   /** Highest sequence number opened so far, −1 before the first. */
@@ -71,7 +71,10 @@ export class LaneOpener {
   }
 
   #keyOf(epoch: number): LaneKey {
-    if (epoch === this.#epoch) return this.#key;
+    if (epoch === this.#epoch) {
+      this.#key ??= deriveLaneKey(this.#secret, this.#lane, epoch);
+      return this.#key;
+    }
     if (epoch === this.#epoch - 1 && this.#older) return this.#older;
     if (epoch === this.#epoch + 1 && epoch <= LAST_EPOCH) return deriveLaneKey(this.#secret, this.#lane, epoch);
     throw broken(`its epoch is ${epoch} while ${this.#epoch} is current`);
@@ -81,7 +84,7 @@ export class LaneOpener {
     this.#window?.add(sequence);
     if (sequence >= this.#next) this.#next = sequence + 1;
     if (epoch > this.#epoch) {
-      this.#older = this.#window ? this.#key : undefined;
+      this.#older = this.#window ? this.#keyOf(this.#epoch) : undefined;
       this.#key = key;
       this.#epoch = epoch;
     }

@@ -29,7 +29,8 @@ export class LaneSealer {
   readonly #nonce = Buffer.alloc(12);
   #record = Buffer.alloc(0);
   #epoch = 1;
-  #key: LaneKey;
+  /** Derived with the first record: a link that becomes operational waits for the lanes it uses only. */
+  #key: LaneKey | undefined;
   #sequence = 0;
   #epochStart = 0;
   #epochBytes = 0;
@@ -38,7 +39,6 @@ export class LaneSealer {
     this.#secret = secret;
     this.#lane = lane;
     this.#limits = limits;
-    this.#key = deriveLaneKey(secret, lane, 1);
   }
 
   /** Sequence number of the next record. */
@@ -54,6 +54,7 @@ export class LaneSealer {
     const record = this.#room(RECORD_HEADER_BYTES + length + TAG_BYTES);
     record[0] = this.#epoch;
     record.writeUIntBE(this.#sequence, 1, 6);
+    this.#key ??= deriveLaneKey(this.#secret, this.#lane, this.#epoch);
     writeNonce(this.#nonce, this.#key.iv, this.#sequence);
     const cipher = createCipheriv('aes-256-gcm', this.#key.key, this.#nonce, TAG_OPTIONS);
     cipher.setAAD(record.subarray(0, RECORD_HEADER_BYTES));
@@ -87,7 +88,7 @@ export class LaneSealer {
   #nextEpoch(): void {
     if (this.#epoch === LAST_EPOCH) throw linkError('LINK_CLOSED', 'the link used up its keys and must be made anew');
     this.#epoch += 1;
-    this.#key = deriveLaneKey(this.#secret, this.#lane, this.#epoch);
+    this.#key = undefined;
     this.#epochStart = this.#sequence;
     this.#epochBytes = 0;
   }
