@@ -36,3 +36,4 @@ export { DEFAULT_RELAY_LIMITS, type RelayLimits } from './relay/relay-limits.ts'
 export { openRelay, type Relay, type RelayOptions } from './relay/relay-server.ts';
 export { openRouter, type Posted, type PostOptions, type Router, type RouterOptions } from './router.ts';
 export type { RouterStats } from './router-stats.ts';
+export { TokenBucket } from './token-bucket.ts';

@@ -60,7 +60,6 @@ export interface NodeOptions {
 
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never;
 
-const ATTEMPT_DEADLINE_MS = 15_000;
 /** Descriptions carried by people take as long as people do. */
 const HAND_DEADLINE_MS = 10 * 60_000;
 const RELOAD_DELAY_MS = 100;
@@ -170,7 +169,7 @@ export class Node implements AsyncDisposable {
         onIncoming: (link, channel) => this.#onIncoming(link, channel),
       },
       post: (to, kind, body, lifetimeMs) => this.#postToPeer(to, kind, body, lifetimeMs),
-      attemptDeadlineMs: () => (this.#handSessions > 0 ? HAND_DEADLINE_MS : ATTEMPT_DEADLINE_MS),
+      attemptDeadlineMs: () => (this.#handSessions > 0 ? HAND_DEADLINE_MS : undefined),
       random,
     });
     this.pairing = new Pairing({

@@ -18,8 +18,8 @@ export interface LinkKeeperOptions {
   readonly environment: Omit<LinkEnvironment, 'nonces'>;
   /** Sends a signaling message to a peer. */
   readonly post: (to: NodeId, kind: string, body: Uint8Array, lifetimeMs: number) => Promise<Posted>;
-  /** Time an attempt gets; longer when answers are carried by hand. Default 15,000 ms. */
-  readonly attemptDeadlineMs?: () => number;
+  /** Time an attempt gets; longer when answers are carried by hand. Default, also for `undefined`: 15,000 ms. */
+  readonly attemptDeadlineMs?: () => number | undefined;
   readonly random?: Random;
 }
 

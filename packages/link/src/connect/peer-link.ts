@@ -6,7 +6,7 @@
 
 import { Backoff, type ClawError, type Clock, equalBytes, type Random, type Timer } from '@claw/base';
 import type { NodeId } from '@claw/contracts';
-import type { Posted } from '@claw/signaling';
+import { type Posted, TokenBucket } from '@claw/signaling';
 import { type LinkErrorCode, linkError } from '../errors.ts';
 import { ATTEMPT_ID_BYTES, type AttemptMessage } from './attempt-messages.ts';
 import type { Link } from './link.ts';
@@ -43,8 +43,8 @@ const NEEDS_A_PERSON: readonly LinkErrorCode[] = [
 ];
 /** A peer that shut down calls when it is back; until then there is little point in asking. */
 const SHUTDOWN_DELAY_MS = 10_000;
-/** Offers of one peer taken in a burst, and one more a second after that. */
-const OFFER_BURST = 8;
+/** Offers of one peer that are taken. */
+const OFFERS = { perSecond: 1, burst: 8 };
 const MAX_EARLY = 8;
 const MAX_KNOWN = 16;
 
@@ -54,6 +54,7 @@ export class PeerLink {
   readonly #options: PeerLinkOptions;
   readonly #clock: Clock;
   readonly #backoff: Backoff;
+  readonly #offers: TokenBucket;
   #link: Link | undefined;
   #attempt: LinkAttempt | undefined;
   /** Of the envelope that answered our offer, once one did. */
@@ -61,8 +62,6 @@ export class PeerLink {
   #retry: Timer | undefined;
   #lastError: ClawError | undefined;
   #linksMade = 0;
-  #offersLeft = OFFER_BURST;
-  #offersAtMs = 0;
   /** What came for an attempt whose offer has not come: carriers do not keep order, and deliver a message once. */
   #early: MoreOfAttempt[] = [];
   /** Attempts followed lately, so that an offer that is said again is not taken for a new one. */
@@ -73,7 +72,7 @@ export class PeerLink {
     this.#options = options;
     this.#clock = options.environment.clock;
     this.#backoff = new Backoff(options.random, BACKOFF);
-    this.#offersAtMs = this.#clock.monotonicMs();
+    this.#offers = new TokenBucket(OFFERS, this.#clock.monotonicMs());
   }
 
   status(): PeerLinkStatus {
@@ -114,7 +113,7 @@ export class PeerLink {
 
   #onOffer(offer: Extract<AttemptMessage, { kind: 'link.offer' | 'link.answer' }>, sequence: number): void {
     const { environment, peer, post, attemptDeadlineMs } = this.#options;
-    if (!this.#admitOffer()) return;
+    if (!this.#offers.take(1, this.#clock.monotonicMs())) return;
     const current = this.#attempt;
     const ours = current?.role === 'client' && environment.keyHolder.nodeId < peer;
     if (ours && !this.#answererIsGone(sequence)) return current.repeatOffer(); // ours stands
@@ -127,15 +126,6 @@ export class PeerLink {
   /** A peer that answered offers only when that attempt ended over there; a process that died cannot say so. */
   #answererIsGone(offerSequence: number): boolean {
     return this.#answerSequence !== undefined && offerSequence > this.#answerSequence;
-  }
-
-  #admitOffer(): boolean {
-    const now = this.#clock.monotonicMs();
-    this.#offersLeft = Math.min(OFFER_BURST, this.#offersLeft + (now - this.#offersAtMs) / 1000);
-    this.#offersAtMs = now;
-    if (this.#offersLeft < 1) return false;
-    this.#offersLeft -= 1;
-    return true;
   }
 
   #follow(attempt: LinkAttempt): void {
