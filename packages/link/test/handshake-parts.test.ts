@@ -2,7 +2,7 @@ import { compareVersions, isClawError } from '@claw/base';
 import { fuzzRuns, seededRandom, VirtualClock } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type BindingParts, channelBinding, dtlsFingerprint } from '../src/handshake/channel-binding.ts';
+import { type BindingParts, channelBinding, dtlsFingerprint, proofContext } from '../src/handshake/channel-binding.ts';
 import { type Claim, ClaimReader, encodeClaim } from '../src/handshake/claim.ts';
 import { FlightReader, FlightWriter, MAX_HANDSHAKE_BYTES } from '../src/handshake/flight-buffer.ts';
 import { checkPolicy } from '../src/handshake/link-policy.ts';
@@ -157,6 +157,17 @@ describe('the channel binding', () => {
   ])('refuses a description with %s', (_, sdp) => {
     expect(() => dtlsFingerprint(sdp)).toThrow(invalid);
   });
+});
+
+test('the context of a proof is of one binding, one client flight and one server flight', () => {
+  const [binding, client, server] = [Buffer.alloc(32, 1), Buffer.from('client'), Buffer.from('server')];
+  const contexts = [
+    proofContext(binding, client, server),
+    proofContext(Buffer.alloc(32, 2), client, server),
+    proofContext(binding, Buffer.from('clients'), Buffer.from('erver')), // the same bytes, cut elsewhere
+    proofContext(binding, server, client),
+  ].map((context) => context.toString('hex'));
+  expect(new Set(contexts).size).toBe(contexts.length);
 });
 
 describe('a nonce', () => {

@@ -182,6 +182,42 @@ describe('an attempt', () => {
     expect(codesOf(outcome)).toEqual(['linked', 'linked']);
   });
 
+  test.each([
+    ['once', 'X25519MLKEM768:X25519', 1],
+    ['again when TLS agrees on a group only at the second hello', 'X25519', 2],
+  ])('asks each key holder for its proof %s', async (_, ecdhCurve, times) => {
+    const { clock, run } = open();
+    const [client, server] = [makeKey(1, clock), makeKey(2, clock)];
+    const asked: string[] = [];
+    const side = (key: NodeKey, curves: string) => {
+      const prove = (request: ProofRequest) => {
+        asked.push(`${request.role} ${Buffer.from(request.channelBinding).toString('hex')}`);
+        return key.prove(request);
+      };
+      const certificates = { take: () => makeContext(key, { ecdhCurve: curves }) };
+      return { environment: { keyHolder: impostor(key, { prove }), certificates } };
+    };
+    const outcome = await run({
+      client: side(client, 'X25519MLKEM768:X25519'),
+      server: side(server, ecdhCurve),
+    });
+    expect(codesOf(outcome)).toEqual(['linked', 'linked']);
+    expect(asked.length).toBe(2 * times);
+    // Both sides ended with a proof over the same flights.
+    const [last, other] = ['client', 'server'].map((role) => asked.findLast((each) => each.startsWith(role))?.slice(7));
+    expect(last).toBe(other);
+  });
+
+  test('refuses a proof over the flights of another session', async () => {
+    for (const bad of ['client', 'server'] as const) {
+      const { clock, run } = open();
+      const key = makeKey(bad === 'client' ? 1 : 2, clock);
+      const prove = (request: ProofRequest) => key.prove({ ...request, channelBinding: Buffer.alloc(32, 7) });
+      const outcome = await run({ [bad]: { environment: { keyHolder: impostor(key, { prove }) } } });
+      expect(codesOf(outcome)).toEqual(['LINK_IDENTITY_WRONG', 'LINK_IDENTITY_WRONG']);
+    }
+  });
+
   test('links although the path is up long before the handshake and its messages are lost', async () => {
     const { run } = open();
     const outcome = await run({ carry: (message) => (message.kind === 'link.more' ? undefined : message) });
