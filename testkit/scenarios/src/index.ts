@@ -1,3 +1,6 @@
+export { checkTopology } from './check-topology.ts';
+export type { ScenarioErrorCode } from './errors.ts';
+export { loadAccess, loadAccesses, loadScenarioFile, loadScenarios, selectScenarios } from './load.ts';
 export type {
   AccessRouterSpec,
   AccessSpec,
@@ -20,3 +23,4 @@ export type {
   ServiceSpec,
   Topology,
 } from './topology.ts';
+export { INTERNET, SERVICES_HOST, type TwoPeersOptions, twoPeers } from './two-peers.ts';

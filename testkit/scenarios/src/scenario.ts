@@ -3,7 +3,7 @@
  * way, and what is asked of a contestant. One JSON file each under `data/`.
  */
 
-import type { LinkSpec, Topology } from './topology.ts';
+import type { FirewallSpec, LinkSpec, NatSpec, Topology } from './topology.ts';
 
 /** How a peer reaches the Internet: the routers between it and there, from the peer outwards. `data/access/NAME.json`. */
 export interface AccessSpec {
@@ -18,12 +18,15 @@ export interface AccessSpec {
 }
 
 export interface AccessRouterSpec {
-  readonly nat?: Omit<import('./topology.ts').NatSpec, 'outside'>;
+  readonly nat?: Omit<NatSpec, 'outside'>;
   /** `from` and `to` name `inside` and `outside`. */
-  readonly firewall?: import('./topology.ts').FirewallSpec;
+  readonly firewall?: FirewallSpec;
 }
 
-/** What happens while a scenario runs, `atMs` after the contestant says that it is connected. */
+/**
+ * What happens while a scenario runs, `atMs` after both peers are connected. `set-address` gives all addresses that the
+ * interface has from then on: a family left out is taken away. `set-link` gives the whole LinkSpec.
+ */
 export type ScenarioEvent = { readonly atMs: number } & (
   | { readonly do: 'interface-down' | 'interface-up'; readonly node: string; readonly interface: string }
   | {
@@ -68,14 +71,17 @@ export interface Scenario {
   readonly topology: Topology;
   readonly events: readonly ScenarioEvent[];
   readonly measure: MeasureSpec;
+  /** Whether a peer may leave by the HTTP proxy only. */
+  readonly proxyOnly: { readonly a: boolean; readonly b: boolean };
   /** Time to connect, then the verdict is "no". */
   readonly connectTimeoutMs: number;
   /** One-way delay of the signals between the peers, carried outside of the network under test. */
   readonly signalDelayMs: number;
   /** Row and column of the grid it belongs to, when it belongs to one. */
   readonly cell?: { readonly row: string; readonly column: string };
-  /** Names of parts of it that only one side can do, with the reason. */
+  /** Why the lab cannot run it. */
   readonly simnetOnly?: string;
+  /** Why simnet cannot run it. */
   readonly labOnly?: string;
 }
 
