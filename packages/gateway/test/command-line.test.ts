@@ -1,3 +1,4 @@
+import { fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { splitCommandLine } from '../src/index.ts';
@@ -47,6 +48,7 @@ describe('splitCommandLine', () => {
           expect(error).toMatchObject({ code: 'SERVICE_INVALID' });
         }
       }),
+      { numRuns: fuzzRuns },
     );
   });
 });
