@@ -24,7 +24,7 @@ export interface AccessRouterSpec {
 }
 
 /**
- * What happens while a scenario runs, `atMs` after both peers are connected. `set-address` gives all addresses that the
+ * What happens while a scenario runs, `atMs` after the transfer or the watch began, the pings being over. `set-address` gives all addresses that the
  * interface has from then on: a family left out is taken away. `set-link` gives the whole LinkSpec.
  */
 export type ScenarioEvent = { readonly atMs: number } & (
