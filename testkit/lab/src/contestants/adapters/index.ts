@@ -1,0 +1,60 @@
+/** The contestants by name. A module is loaded when its contestant runs, never before. */
+
+import type { Adapter } from '../contract.ts';
+import { contestantError } from '../errors.ts';
+
+export interface ContestantEntry {
+  readonly about: string;
+  /** Must be installed first, see `ensureContestants`. */
+  readonly installed?: boolean;
+  /** Brings a server of its own for the public host. */
+  readonly server?: boolean;
+  readonly load: () => Promise<Adapter>;
+}
+
+export const CONTESTANTS: Readonly<Record<string, ContestantEntry>> = {
+  claw: {
+    about: 'our link: LinkKeeper over signals carried by hand, node-datachannel as engine',
+    load: async () => (await import('./claw.ts')).createClawAdapter(),
+  },
+  'node-datachannel': {
+    about: 'libdatachannel as it is: one reliable channel, the offerer as DTLS client',
+    load: async () => (await import('./node-datachannel.ts')).createNodeDataChannelAdapter(),
+  },
+  wrtc: {
+    about: 'libwebrtc through @roamhq/wrtc',
+    installed: true,
+    load: async () => (await import('./webrtc.ts')).createWebRtcAdapter('wrtc'),
+  },
+  werift: {
+    about: 'WebRTC in TypeScript',
+    installed: true,
+    load: async () => (await import('./webrtc.ts')).createWebRtcAdapter('werift'),
+  },
+  'tcp-cubic': {
+    about: 'plain TCP of the kernel with CUBIC',
+    load: async () => (await import('./tcp.ts')).createTcpAdapter('cubic'),
+  },
+  'tcp-bbr': {
+    about: 'plain TCP of the kernel with BBR',
+    load: async () => (await import('./tcp.ts')).createTcpAdapter('bbr'),
+  },
+  tls: {
+    about: 'node:tls 1.3 over TCP',
+    load: async () => (await import('./tls.ts')).createTlsAdapter(),
+  },
+};
+
+/** @throws ClawError `CONTESTANT_UNKNOWN` */
+export function contestantEntry(name: string): ContestantEntry {
+  const entry = Object.hasOwn(CONTESTANTS, name) ? CONTESTANTS[name] : undefined;
+  if (entry) return entry;
+  throw contestantError(
+    'CONTESTANT_UNKNOWN',
+    `there is no contestant ${name}, only ${Object.keys(CONTESTANTS).join(', ')}`,
+  );
+}
+
+export function loadAdapter(name: string): Promise<Adapter> {
+  return contestantEntry(name).load();
+}
