@@ -31,6 +31,18 @@ export const CONTESTANTS: Readonly<Record<string, ContestantEntry>> = {
     installed: true,
     load: async () => (await import('./webrtc.ts')).createWebRtcAdapter('werift'),
   },
+  hyperdht: {
+    about: 'hyperdht over UDX: hole punching by a private DHT, a blind relay',
+    installed: true,
+    server: true,
+    load: async () => (await import('./hyperdht.ts')).createHyperdhtAdapter(),
+  },
+  libp2p: {
+    about: 'js-libp2p: WebRTC, circuit relay, DCUtR',
+    installed: true,
+    server: true,
+    load: async () => (await import('./libp2p.ts')).createLibp2pAdapter(),
+  },
   'tcp-cubic': {
     about: 'plain TCP of the kernel with CUBIC',
     load: async () => (await import('./tcp.ts')).createTcpAdapter('cubic'),
@@ -42,6 +54,10 @@ export const CONTESTANTS: Readonly<Record<string, ContestantEntry>> = {
   tls: {
     about: 'node:tls 1.3 over TCP',
     load: async () => (await import('./tls.ts')).createTlsAdapter(),
+  },
+  ssh: {
+    about: 'OpenSSH, a forwarded port',
+    load: async () => (await import('./ssh.ts')).createSshAdapter(),
   },
 };
 

@@ -31,11 +31,8 @@ export class StreamSession extends BaseSession {
     if (this.endReason !== undefined) throw new Error(this.endReason);
     const head = Buffer.allocUnsafe(4);
     head.writeUInt32LE(message.length);
-    this.#stream.cork();
-    this.#stream.write(head);
-    const more = this.#stream.write(message);
-    this.#stream.uncork();
-    if (!more && this.#stream.writableNeedDrain) await this.#gate.wait();
+    // One write: not every stream can be corked.
+    if (!this.#stream.write(Buffer.concat([head, message]))) await this.#gate.wait();
   }
 
   async path(): Promise<PathFacts> {
