@@ -1,3 +1,8 @@
 export type { SimnetErrorCode } from './errors.ts';
+export type { Host, HostAddress } from './host/host.ts';
+export type { TcpConnectOptions, TcpListener, TcpListenOptions, TcpOptions } from './host/tcp.ts';
+export type { UdpBinding, UdpProblem, UdpSocket } from './host/udp.ts';
 export type { Endpoint, Flow, NatMapping, NatProtocol } from './nat/flow.ts';
 export { NatCore, type NatCoreOptions } from './nat/nat-core.ts';
+export { openSimnet, type Simnet, type SimnetOptions } from './simnet.ts';
+export type { TcpStream } from './tcp/stream.ts';

@@ -1,0 +1,19 @@
+/** The services of a host, as models on its sockets. */
+
+import type { ServiceSpec } from '@claw/scenarios';
+import type { Host } from '../host/host.ts';
+import { startStunService } from './stun-service.ts';
+
+export interface RunningService {
+  close(): void;
+}
+
+export function startService(host: Host, spec: ServiceSpec): RunningService {
+  switch (spec.kind) {
+    case 'turn':
+      return startStunService(host, spec);
+    case 'http-proxy':
+    case 'dns':
+      return { close: () => {} };
+  }
+}
