@@ -3,7 +3,11 @@
  * the routers of its access, and the host `services` on the Internet.
  *
  *   a ── lan-a ── a-r1 ── (mid-a ── a-r2) ── internet ── services
- *                                               └── … b likewise
+ *                                       core ──┴── … b likewise
+ *
+ * `core` stands for the rest of the Internet: everybody's default route, with no
+ * way to anywhere, so that what is sent to a foreign private address leaves and
+ * is lost, as it would be, and is not refused at the sender.
  *
  * The Internet is 20.0.0.0/16, because contestants take documentation and
  * private ranges for addresses that nobody can reach from outside.
@@ -28,6 +32,7 @@ export interface TwoPeersOptions {
 export const INTERNET = 'internet';
 export const SERVICES_HOST = 'services';
 
+const CORE = { ipv4: '20.0.0.1', ipv6: '2a0c:b640::1' };
 const SERVICES_IPV4 = '20.0.0.10';
 const OTHER_IPV4 = '20.0.0.11';
 const PROXY_PORT = 3128;
@@ -42,8 +47,10 @@ const SERVICES: readonly ServiceSpec[] = [
 export function twoPeers(options: TwoPeersOptions): Topology {
   const networks: Record<string, NetworkSpec> = { [INTERNET]: { ipv4: '20.0.0.0/16', ipv6: '2a0c:b640::/64' } };
   const nodes: Record<string, NodeSpec> = {
+    core: { kind: 'router', interfaces: { eth0: { network: INTERNET, ...CORE } } },
     [SERVICES_HOST]: {
       kind: 'host',
+      gateway: CORE,
       interfaces: { eth0: { network: INTERNET, ipv4: SERVICES_IPV4, ipv6: '2a0c:b640::10' } },
       services: SERVICES,
     },
@@ -62,7 +69,11 @@ function addPeer(
   const side = peer === 'a' ? 1 : 2;
   const outside: InterfaceSpec = { network: INTERNET, ipv4: `20.0.${side}.1`, ...links };
   if (access.routers.length === 0) {
-    nodes[peer] = { kind: 'host', interfaces: { eth0: { ...outside, ipv6: `2a0c:b640::${side}:1` } } };
+    nodes[peer] = {
+      kind: 'host',
+      interfaces: { eth0: { ...outside, ipv6: `2a0c:b640::${side}:1` } },
+      gateway: CORE,
+    };
     return;
   }
   // The first router is the peer's own; each further one stands between it and the Internet.
@@ -75,7 +86,7 @@ function addPeer(
     nodes[`${peer}-r${index + 1}`] = routerOf(router, {
       inside: { network: inner, ipv4: `${prefix}.1` },
       outside: index === last ? outside : { network: `mid${index + 1}-${peer}`, ipv4: `${next}.2` },
-      ...(index === last ? {} : { gateway: `${next}.1` }),
+      gateway: index === last ? CORE.ipv4 : `${next}.1`,
     });
   }
   nodes[peer] = {
@@ -87,12 +98,12 @@ function addPeer(
 
 function routerOf(
   spec: AccessRouterSpec,
-  place: { readonly inside: InterfaceSpec; readonly outside: InterfaceSpec; readonly gateway?: string },
+  place: { readonly inside: InterfaceSpec; readonly outside: InterfaceSpec; readonly gateway: string },
 ): NodeSpec {
   return {
     kind: 'router',
     interfaces: { inside: place.inside, outside: place.outside },
-    ...(place.gateway ? { gateway: { ipv4: place.gateway } } : {}),
+    gateway: { ipv4: place.gateway },
     ...(spec.nat ? { nat: { ...spec.nat, outside: 'outside' } } : {}),
     ...(spec.firewall ? { firewall: spec.firewall } : {}),
   };

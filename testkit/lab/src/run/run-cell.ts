@@ -43,7 +43,11 @@ export async function runCell(cell: PlannedCell, options: RunCellOptions = {}): 
   const folder = await mkdtemp(join(tmpdir(), 'claw-lab-cell-'));
   try {
     const captureFolder = await captureFolderOf(cell, options.captureFolder);
-    await using lab = await openLab(scenario.topology, { seed, captureFolder, signal: options.signal });
+    await using lab = await openLab(scenario.topology, {
+      seed,
+      ...(captureFolder === undefined ? {} : { captureFolder }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+    });
     await using peers = await connectIn(lab, cell, folder, options.signal);
     const result = { ...facts, ...(await measureCell(lab, scenario, peers, contestant)) };
     return { result, version: peers.version };
