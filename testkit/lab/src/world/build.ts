@@ -4,7 +4,6 @@
  */
 
 import { join } from 'node:path';
-import type { NatSpec } from '@claw/scenarios';
 import { runCommand } from './command.ts';
 import { isKernelNat, KERNEL_LIFETIME_S } from './nat/kernel-nat.ts';
 import { formatRuleset } from './nat/ruleset.ts';
@@ -79,9 +78,4 @@ async function makeInterfaces(nodes: readonly NodePlan[], netd: Netd, seed: numb
     }),
   );
   await Promise.all(commands);
-}
-
-/** For tables: how a router's NAT is done. */
-export function natImplementation(nodes: readonly NodePlan[], node: NodePlan, nat: NatSpec): 'kernel' | 'user space' {
-  return isKernelNat(nodes, node, nat) ? 'kernel' : 'user space';
 }
