@@ -20,6 +20,8 @@ export class ForeignFlows {
   readonly #heldUntilMs = new Map<number, number>();
   #nextMs: number;
   #made = 0;
+  /** No port was left, and none was given back since. */
+  #isFull = false;
 
   constructor(spec: NatSpec, lifetimeMs: number, random: Random) {
     this.#ratePerMs = (spec.foreignMappingsPerSecond ?? 0) / 1000;
@@ -30,21 +32,30 @@ export class ForeignFlows {
   }
 
   holds(port: number, nowMs: number): boolean {
-    const untilMs = this.#heldUntilMs.get(port);
-    if (untilMs === undefined) return false;
-    if (untilMs > nowMs) return true;
-    this.#heldUntilMs.delete(port);
-    return false;
+    return (this.#heldUntilMs.get(port) ?? 0) > nowMs;
   }
 
   /** Makes the mappings due by `nowMs`. */
-  advance(nowMs: number, allocate: (request: ForeignRequest) => number | undefined): void {
+  advance(nowMs: number, allocate: (request: ForeignRequest, atMs: number) => number | undefined): void {
     for (; this.#nextMs <= nowMs; this.#nextMs += this.#gapMs()) {
+      this.#forget(this.#nextMs);
       // A subscriber of a CGNAT is counted as another once it fills a block.
       const owner = `foreign ${Math.floor(this.#made / this.#ownerSize)}`;
       this.#made += 1;
-      const port = allocate({ owner, insidePort: 32768 + Math.floor(this.#random.fraction() * 28232) });
-      if (port !== undefined) this.#heldUntilMs.set(port, this.#nextMs + this.#lifetimeMs);
+      if (this.#isFull) continue;
+      const port = allocate({ owner, insidePort: 32_768 + Math.floor(this.#random.fraction() * 28_232) }, this.#nextMs);
+      if (port === undefined) this.#isFull = true;
+      else this.#heldUntilMs.set(port, this.#nextMs + this.#lifetimeMs);
+    }
+    this.#forget(nowMs);
+  }
+
+  /** Mappings end in the order in which they were made. */
+  #forget(nowMs: number): void {
+    for (const [port, untilMs] of this.#heldUntilMs) {
+      if (untilMs > nowMs) return;
+      this.#heldUntilMs.delete(port);
+      this.#isFull = false;
     }
   }
 

@@ -159,8 +159,8 @@ export class NatCore {
       if ((this.#countByOwner.get(inside.address) ?? 0) >= ports.quota) return undefined;
     }
     const isTaken = (port: number) => this.#isTaken(protocol, port, nowMs);
-    this.#foreign.advance(nowMs, (request) =>
-      this.#allocator.allocate({ ...request, isTaken: (port) => this.#isTaken('udp', port, nowMs) }),
+    this.#foreign.advance(nowMs, (request, atMs) =>
+      this.#allocator.allocate({ ...request, isTaken: (port) => this.#isTaken('udp', port, atMs) }),
     );
     const wishedIsFree = wishedPort !== undefined && wishedPort > 0 && !isTaken(wishedPort);
     const outsidePort = wishedIsFree

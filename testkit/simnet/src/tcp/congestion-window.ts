@@ -5,7 +5,7 @@
  */
 
 const INITIAL_SEGMENTS = 10;
-const ROUND_SAMPLES = 8;
+const WINDOW_SAMPLES = 8;
 const MIN_DELAY_GROWTH_MS = 4;
 const MAX_DELAY_GROWTH_MS = 16;
 
@@ -14,7 +14,8 @@ export class CongestionWindow {
   #window: number;
   #threshold = Number.POSITIVE_INFINITY;
   #ackedInAvoidance = 0;
-  #round = { endsAt: -1, minMs: Number.POSITIVE_INFINITY, samples: 0 };
+  #samples = 0;
+  #leastMs = 0;
   /** Recovery lasts until this offset is acknowledged. */
   #recoverAt: number | undefined;
 
@@ -58,13 +59,13 @@ export class CongestionWindow {
     return false;
   }
 
-  /** `offset` is acknowledged now, `sentUpTo` what was sent so far; a burst's own queue must not count, so the least of a round does. */
-  roundTripMeasured(roundTripMs: number, minRoundTripMs: number, offset: number, sentUpTo: number): void {
-    if (offset > this.#round.endsAt) this.#round = { endsAt: sentUpTo, minMs: Number.POSITIVE_INFINITY, samples: 0 };
-    this.#round.samples += 1;
-    this.#round.minMs = Math.min(this.#round.minMs, roundTripMs);
+  /** A burst's own queue must not count, so the least of several samples does. */
+  roundTripMeasured(roundTripMs: number, minRoundTripMs: number): void {
+    if (this.#samples === WINDOW_SAMPLES) this.#samples = 0;
+    this.#leastMs = this.#samples === 0 ? roundTripMs : Math.min(this.#leastMs, roundTripMs);
+    this.#samples += 1;
     const growthMs = Math.min(MAX_DELAY_GROWTH_MS, Math.max(MIN_DELAY_GROWTH_MS, minRoundTripMs / 8));
-    const hasGrown = this.#round.samples >= ROUND_SAMPLES && this.#round.minMs > minRoundTripMs + growthMs;
+    const hasGrown = this.#samples === WINDOW_SAMPLES && this.#leastMs > minRoundTripMs + growthMs;
     if (this.#window < this.#threshold && hasGrown) this.#threshold = this.#window;
   }
 

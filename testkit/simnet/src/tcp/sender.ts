@@ -201,8 +201,7 @@ export class Sender {
     const last = this.#sent[gone - 1];
     if (!last) return;
     this.#timeout.sample(nowMs - last.sentAtMs);
-    const { minRoundTripMs } = this.#timeout;
-    this.#congestion.roundTripMeasured(nowMs - last.sentAtMs, minRoundTripMs, offset, this.#sentUpTo);
+    this.#congestion.roundTripMeasured(nowMs - last.sentAtMs, this.#timeout.minRoundTripMs);
     this.#sent.splice(0, gone);
   }
 
