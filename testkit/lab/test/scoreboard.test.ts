@@ -131,6 +131,14 @@ describe('the page', () => {
     expect(renderPage(resultsOf([cell({ path, connectMs: 10 })]))).not.toContain('The ladder');
   });
 
+  it('tells a silence that ended from one that did not', () => {
+    const lost = { ...watch, delay: [20, 20, ...Array.from({ length: 20 }, () => null)] };
+    const broken = resultsOf([cell({ scenario: 'switch/sleep', path, connectMs: 300, watch: lost })]);
+    expect(renderPage(broken)).toContain('>lost<');
+    expect(renderTables(broken)).toContain('lost');
+    expect(cellLine(broken.cells[0] as CellResult)).toContain('silent from 200 ms on');
+  });
+
   it('has its sister in the terminal', () => {
     expect(renderTables(results)).toContain('12 Mbit/s');
     expect(cellLine(results.cells[3] as CellResult)).toContain('longest silence 900 ms');

@@ -5,7 +5,7 @@ import { chart, type Series } from './chart.ts';
 import { duration, element, escape, short } from './html.ts';
 import { natGrid } from './nat-grid.ts';
 import { PALETTE, STYLE } from './style.ts';
-import { CellIndex, countVerdicts, median, VERDICTS, verdictOf } from './summary.ts';
+import { CellIndex, countVerdicts, median, recovered, VERDICTS, verdictOf } from './summary.ts';
 
 /** The contestant that the page puts first and marks. */
 const OURS = 'claw';
@@ -118,7 +118,7 @@ class Page {
     const charts = scenarios.map((scenario) =>
       this.#hasBulk(scenario) ? this.#bulkCard(scenario) : this.#watchCard(scenario),
     );
-    return `<h2>When the network changes</h2><p>The longest silence in seconds while both sides send a small message every 50 ms, or the longest stall of a transfer; below it how many messages arrived, or Mbit/s. Dashed lines mark what happened.</p>
+    return `<h2>When the network changes</h2><p>The longest silence in seconds while both sides send a small message every 50 ms, or the longest stall of a transfer; “lost” never came back. Below it how many messages arrived, or Mbit/s. Dashed lines mark what happened.</p>
 <div class="card scroll"><table><thead><tr><th></th>${head}</tr></thead><tbody>${rows.join('')}</tbody></table></div><p></p>${this.#legend()}<div class="charts">${charts.join('\n')}</div>`;
   }
 
@@ -224,11 +224,12 @@ function changeCell(cell: CellResult | undefined): string {
       ? `<td title="connected, ${escape(cell.path?.detail ?? '')}">${duration(cell.connectMs ?? 0)}<small>connected</small></td>`
       : missing(cell);
   }
-  const colour = gapMs < 1500 ? 'var(--direct)' : gapMs < 6000 ? 'var(--relayed)' : 'var(--failed)';
+  const lost = cell.watch !== undefined && !recovered(cell.watch);
+  const colour = lost || gapMs >= 6000 ? 'var(--bad)' : gapMs < 1500 ? 'var(--direct)' : 'var(--relayed)';
   const below = cell.watch
     ? `${Math.round((100 * cell.watch.received) / Math.max(1, cell.watch.sent))} %`
     : `${short(cell.bulk?.megabitsPerSecond ?? 0)} Mbit/s`;
-  return `<td class="heat" style="background:color-mix(in srgb, ${colour} 45%, transparent)">${short(gapMs / 1000)}<small>${below}</small></td>`;
+  return `<td class="heat" style="background:color-mix(in srgb, ${colour} 45%, transparent)" title="${escape(cell.reason ?? '')}">${lost ? 'lost' : short(gapMs / 1000)}<small>${below}</small></td>`;
 }
 
 /** Half a second's moving average: buckets of a bursty sender are hard to read. */

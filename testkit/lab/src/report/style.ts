@@ -18,9 +18,9 @@ export const PALETTE = [
 
 export const STYLE = `
 :root { color-scheme: light dark; --bg: #f7f7f9; --card: #fff; --ink: #16181d; --dim: #666e7a; --rule: #e3e5ea;
-  --direct: #2fa56d; --proxied: #4d8fd6; --relayed: #e6a93a; --failed: #d8c3c6; --failed-ink: #8a6f74; --skipped: #eceef1; }
+  --direct: #2fa56d; --proxied: #4d8fd6; --relayed: #e6a93a; --failed: #d8c3c6; --failed-ink: #8a6f74; --skipped: #eceef1; --bad: #d0483e; }
 @media (prefers-color-scheme: dark) { :root { --bg: #101217; --card: #181b22; --ink: #eceef2; --dim: #98a0ad; --rule: #2a2e38;
-  --direct: #2c9a66; --proxied: #3f7fc4; --relayed: #c98f26; --failed: #3a3136; --failed-ink: #a58a90; --skipped: #22262e; } }
+  --direct: #2c9a66; --proxied: #3f7fc4; --relayed: #c98f26; --failed: #3a3136; --failed-ink: #a58a90; --skipped: #22262e; --bad: #c2453c; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--bg); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 main { max-width: 1240px; margin: 0 auto; padding: 48px 24px 96px; }

@@ -1,6 +1,6 @@
 /** The figures of a contestant over many cells, for the page and for the terminal. Pure. */
 
-import type { CellResult, LabResults } from '../results.ts';
+import type { CellResult, LabResults, WatchResult } from '../results.ts';
 
 export type Verdict = 'direct' | 'relayed' | 'proxied' | 'failed' | 'skipped';
 
@@ -33,6 +33,11 @@ export function countVerdicts(cells: readonly (CellResult | undefined)[]): Recor
   const counts: Record<Verdict, number> = { direct: 0, proxied: 0, relayed: 0, failed: 0, skipped: 0 };
   for (const cell of cells) if (cell) counts[verdictOf(cell)] += 1;
   return counts;
+}
+
+/** Whether messages arrived again after the longest silence: the last second of the watch was not silent. */
+export function recovered({ delay, bucketMs }: WatchResult): boolean {
+  return delay.slice(-Math.ceil(1000 / bucketMs)).some((value) => value !== null);
 }
 
 export function median(values: readonly number[]): number | undefined {

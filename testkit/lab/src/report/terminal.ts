@@ -1,8 +1,8 @@
 /** The results of a run as lines of text. */
 
-import type { CellResult, LabResults } from '../results.ts';
+import type { CellResult, LabResults, WatchResult } from '../results.ts';
 import { duration, short } from './html.ts';
-import { CellIndex, countVerdicts, median, verdictOf } from './summary.ts';
+import { CellIndex, countVerdicts, median, recovered, verdictOf } from './summary.ts';
 
 /** One line as soon as a cell is done. */
 export function cellLine(cell: CellResult): string {
@@ -12,7 +12,7 @@ export function cellLine(cell: CellResult): string {
   if (cell.connectPackets !== undefined) facts.push(`${cell.connectPackets} packets`);
   if (cell.roundTrip) facts.push(`round trip ${duration(cell.roundTrip.p50Ms)}`);
   if (cell.bulk) facts.push(`${short(cell.bulk.megabitsPerSecond)} Mbit/s`, `stall ${duration(cell.bulk.stallMs)}`);
-  if (cell.watch) facts.push(`longest silence ${duration(cell.watch.longestGapMs)}`);
+  if (cell.watch) facts.push(silence(cell.watch));
   if (cell.reason !== undefined) facts.push(`then: ${firstLine(cell.reason)}`);
   return `${head} ${facts.join(', ')}`;
 }
@@ -56,7 +56,7 @@ function shortCell(cell: CellResult | undefined): string {
   if (!cell) return '–';
   if (cell.outcome !== 'connected') return cell.outcome;
   if (cell.bulk) return `${short(cell.bulk.megabitsPerSecond)} Mbit/s`;
-  if (cell.watch) return `${duration(cell.watch.longestGapMs)} gap`;
+  if (cell.watch) return recovered(cell.watch) ? duration(cell.watch.longestGapMs) : 'lost';
   return verdictOf(cell);
 }
 
@@ -69,6 +69,16 @@ export function table(rows: readonly (readonly string[])[]): string {
       .join('  '),
   );
   return [lines[0], widths.map((width) => '-'.repeat(width)).join('  '), ...lines.slice(1)].join('\n');
+}
+
+function silence(watch: WatchResult): string {
+  return recovered(watch)
+    ? `longest silence ${duration(watch.longestGapMs)}`
+    : `silent from ${duration(lastSignMs(watch))} on`;
+}
+
+function lastSignMs({ delay, bucketMs }: WatchResult): number {
+  return (delay.findLastIndex((value) => value !== null) + 1) * bucketMs;
 }
 
 const firstLine = (text: string) => text.split('\n')[0] ?? '';
