@@ -57,6 +57,7 @@ const LOAD_MS = 60_000;
 const SERVE_MS = 60_000;
 /** For a side to say itself that its time is over, and why. */
 const SLACK_MS = 2000;
+const LAST_WORDS_MS = 300;
 
 /** @throws ClawError when a process cannot be loaded or the server does not start; a contestant that fails to connect is a result. */
 export async function connectPeers(options: ConnectPeersOptions): Promise<ConnectedPeers> {
@@ -147,18 +148,15 @@ function carrySignals(a: ContestantProcess, b: ContestantProcess, delayMs: numbe
   }
 }
 
-/** Waits for both; a side that failed for good is told to the other at once, which has nothing to wait for. */
+/** Waits for both. When one failed, the other has nothing to wait for, and a moment to say its own reason. */
 function settleBoth<T>(a: Promise<T>, b: Promise<T>): Promise<[PromiseSettledResult<T>, PromiseSettledResult<T>]> {
-  const failed = new Promise<never>((_, reject) => {
-    for (const [side, promise] of [
-      ['a', a],
-      ['b', b],
-    ] as const) {
-      promise.catch((error: ClawError) =>
-        reject(contestantError('CONTESTANT_FAILED', `${side} failed: ${error.message}`)),
-      );
-    }
-  });
-  failed.catch(() => {}); // each side tells its own
-  return Promise.allSettled([Promise.race([a, failed]), Promise.race([b, failed])]);
+  const other = Promise.withResolvers<never>();
+  other.promise.catch(() => {}); // each side tells its own
+  const tellOf = (side: Role) => (error: ClawError) =>
+    void sharedClock.setTimer(LAST_WORDS_MS, () =>
+      other.reject(contestantError('CONTESTANT_FAILED', `${side} failed: ${error.message}`)),
+    );
+  a.catch(tellOf('a'));
+  b.catch(tellOf('b'));
+  return Promise.allSettled([Promise.race([a, other.promise]), Promise.race([b, other.promise])]);
 }
