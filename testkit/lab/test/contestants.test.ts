@@ -1,0 +1,114 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { isProcessAlive, sleep, systemClock } from '@claw/base';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CONTESTANTS, contestantEntry } from '../src/contestants/adapters/index.ts';
+import { connectPeers } from '../src/contestants/connect-peers.ts';
+import type { SpawnContestant } from '../src/contestants/contestant-process.ts';
+import type { LabServices } from '../src/contestants/contract.ts';
+import { ensureContestants } from '../src/contestants/install.ts';
+
+const plainly: SpawnContestant = ([program, ...args], options) => spawn(program, args, options);
+let folder = '';
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'claw-contestants-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function placesFor(name: string, services: LabServices = {}, proxyOnly = false) {
+  const place = async (role: string) => {
+    const own = join(folder, `${name}-${proxyOnly}-${role}`);
+    await mkdir(own);
+    return { services, peerAddresses: ['127.0.0.1'], proxyOnly, seed: 1, folder: own };
+  };
+  return { contextA: await place('a'), contextB: await place('b') };
+}
+
+/** Processes that descend from these. */
+function descendants(pids: readonly number[]): number[] {
+  return pids.flatMap((pid) => {
+    const file = `/proc/${pid}/task/${pid}/children`;
+    const children = existsSync(file) ? readFileSync(file, 'utf8').trim().split(' ').filter(Boolean).map(Number) : [];
+    return [...children, ...descendants(children)];
+  });
+}
+
+async function gone(pids: readonly number[]): Promise<number[]> {
+  for (let look = 0; look < 100 && pids.some(isProcessAlive); look += 1) await sleep(systemClock, 20);
+  return pids.filter(isProcessAlive);
+}
+
+const needsLinux = process.platform === 'linux';
+const runnable: Record<string, boolean> = {
+  claw: true,
+  'node-datachannel': true,
+  'tcp-cubic': needsLinux,
+  tls: true,
+  ssh: needsLinux && existsSync('/usr/sbin/sshd'),
+};
+
+for (const [name, here] of Object.entries(runnable)) {
+  test.skipIf(!here)(`${name} connects, answers pings, moves bytes, and leaves nothing running`, async () => {
+    const options = { name, spawnA: plainly, spawnB: plainly, signalDelayMs: 5, timeoutMs: 10_000 };
+    const peers = await connectPeers({ ...options, ...(await placesFor(name)) });
+    const pids = [peers.a.pid!, peers.b.pid!];
+    try {
+      expect(peers.reasons).toEqual({});
+      expect(peers.connected).toBe(true);
+      expect(peers.connectMs).toBeGreaterThan(0);
+      expect(peers.path?.type).toBe('direct');
+      const measured = await peers.a.measure({ pings: 5, bulkMs: 1000, watchMs: 200 });
+      expect(measured.ended).toBeUndefined();
+      expect(measured.roundTripMs).toHaveLength(5);
+      expect(measured.roundTripMs).not.toContain(null);
+      expect(measured.bulk?.bytes).toBeGreaterThan(1_000_000);
+      expect(measured.watch?.received.b).toBeGreaterThan(0);
+      pids.push(...descendants(pids));
+    } finally {
+      await peers.close();
+    }
+    expect(await gone(pids)).toEqual([]);
+  });
+}
+
+test('a contestant that cannot connect is a result with its own reason', async () => {
+  const name = 'tls';
+  const services = { httpProxy: { host: '127.0.0.1', port: 1, username: 'u', password: 'p' } };
+  const options = { name, spawnA: plainly, spawnB: plainly, signalDelayMs: 0, timeoutMs: 3000 };
+  await using peers = await connectPeers({ ...options, ...(await placesFor(name, services, true)) });
+  expect(peers.connected).toBe(false);
+  expect(peers.connectMs).toBeUndefined();
+  expect(peers.reasons.a).toContain('connect ECONNREFUSED 127.0.0.1:1');
+  expect(peers.reasons.b).toMatch(/^a failed: /);
+});
+
+test('an aborted run ends both processes', async () => {
+  const abort = new AbortController();
+  const options = { name: 'tls', spawnA: plainly, spawnB: plainly, signalDelayMs: 60_000, timeoutMs: 30_000 };
+  const pids: number[] = [];
+  const spawnA: SpawnContestant = (command, given) => {
+    const child = plainly(command, given);
+    pids.push(child.pid!);
+    return child;
+  };
+  systemClock.setTimer(500, () => abort.abort());
+  const peers = await connectPeers({ ...options, spawnA, ...(await placesFor('abort')), signal: abort.signal });
+  expect(peers.connected).toBe(false);
+  await peers.close();
+  expect(await gone(pids)).toEqual([]);
+});
+
+test('an unknown contestant is named with those that exist', () => {
+  expect(() => contestantEntry('toString')).toThrow(/there is no contestant toString, only claw, /);
+});
+
+test('contestants of the repository itself need no installation', async () => {
+  const own = Object.keys(CONTESTANTS).filter((name) => !CONTESTANTS[name]?.installed);
+  const lines: string[] = [];
+  await ensureContestants(own, (line) => lines.push(line));
+  expect(lines).toEqual([]);
+});
