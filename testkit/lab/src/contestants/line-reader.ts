@@ -3,7 +3,7 @@
 import { StringDecoder } from 'node:string_decoder';
 
 /** A record of ten minutes fits. */
-export const MAX_LINE_CHARACTERS = 4 * 1024 * 1024;
+const MAX_LINE_CHARACTERS = 4 * 1024 * 1024;
 
 export class LineReader {
   readonly #onLine: (line: string) => void;

@@ -43,7 +43,7 @@ export async function dial({ addresses, port, proxy }: DialOptions): Promise<Soc
   }
 }
 
-export function connectTo(host: string, port: number): Promise<Socket> {
+function connectTo(host: string, port: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, noDelay: true });
     const timer = sharedClock.setTimer(CONNECT_LIMIT_MS, () =>
@@ -63,7 +63,7 @@ export function connectTo(host: string, port: number): Promise<Socket> {
 }
 
 /** @throws Error with the proxy's own status line. */
-export async function connectThroughProxy(proxy: HttpProxy, host: string, port: number): Promise<Socket> {
+async function connectThroughProxy(proxy: HttpProxy, host: string, port: number): Promise<Socket> {
   const socket = await connectTo(proxy.host, proxy.port);
   const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
   const login = Buffer.from(`${proxy.username}:${proxy.password}`).toString('base64');

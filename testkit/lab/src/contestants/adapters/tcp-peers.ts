@@ -65,7 +65,7 @@ async function awaitPeer(context: PeerContext, layer: TcpLayer): Promise<Session
   return chosen.promise;
 }
 
-export function pathOf(socket: Socket, protocol: PathFacts['protocol'], proxied: boolean): PathFacts {
+function pathOf(socket: Socket, protocol: PathFacts['protocol'], proxied: boolean): PathFacts {
   const ends = [socket.localAddress, socket.remoteAddress].map((address) => address?.replace(/^::ffff:/, ''));
   const detail = proxied ? `${ends[0]} → proxy ${ends[1]}` : `${ends[0]} → ${ends[1]}`;
   return { type: proxied ? 'proxied' : 'direct', protocol, detail };
