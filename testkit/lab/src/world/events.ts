@@ -90,7 +90,7 @@ async function setAddress(world: World, event: EventOf<'set-address'>): Promise<
   for (const family of FAMILIES) {
     const address = event[family];
     const prefix = each.prefixes[family];
-    if (address === undefined || address === each[family]) continue;
+    if (address === each[family]) continue;
     if (prefix === undefined) throw labError('LAB_NODE_UNKNOWN', `network ${each.network} has no ${family} prefix`);
     if (each[family] !== undefined) {
       removed.push(`address del ${each[family]}/${prefixLength(prefix)} dev ${each.name}`);
