@@ -86,9 +86,12 @@ export interface BulkResult {
 }
 
 export interface WatchResult {
+  /** How long was watched. */
+  readonly durationMs: number;
   readonly longestGapMs: number;
   readonly sent: number;
   readonly received: number;
   readonly bucketMs: number;
+  /** Ends with the last message that arrived. */
   readonly delay: readonly (number | null)[];
 }

@@ -107,7 +107,7 @@ describe('the canary', () => {
 
 describe('the page', () => {
   const bulk = { megabitsPerSecond: 12, stallMs: 30, bucketMs: 100, rate: [0, 8, 16], delay: [null, 20, 40] };
-  const watch = { longestGapMs: 900, sent: 100, received: 90, bucketMs: 100, delay: [20, null, 25] };
+  const watch = { durationMs: 1200, longestGapMs: 900, sent: 100, received: 90, bucketMs: 100, delay: [20, null, 25] };
   const path = { type: 'direct', protocol: 'udp', detail: 'host → host' } as const;
   const results = resultsOf([
     cell({ path, connectMs: 300, connectPackets: 42 }),
@@ -132,7 +132,7 @@ describe('the page', () => {
   });
 
   it('tells a silence that ended from one that did not', () => {
-    const lost = { ...watch, delay: [20, 20, ...Array.from({ length: 20 }, () => null)] };
+    const lost = { ...watch, durationMs: 2500, delay: [20, 20, null] };
     const broken = resultsOf([cell({ scenario: 'switch/sleep', path, connectMs: 300, watch: lost })]);
     expect(renderPage(broken)).toContain('>lost<');
     expect(renderTables(broken)).toContain('lost');

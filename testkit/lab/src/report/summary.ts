@@ -36,8 +36,8 @@ export function countVerdicts(cells: readonly (CellResult | undefined)[]): Recor
 }
 
 /** Whether messages arrived again after the longest silence: the last second of the watch was not silent. */
-export function recovered({ delay, bucketMs }: WatchResult): boolean {
-  return delay.slice(-Math.ceil(1000 / bucketMs)).some((value) => value !== null);
+export function recovered({ delay, bucketMs, durationMs }: WatchResult): boolean {
+  return delay.slice(Math.floor((durationMs - 1000) / bucketMs)).some((value) => value !== null);
 }
 
 export function median(values: readonly number[]): number | undefined {

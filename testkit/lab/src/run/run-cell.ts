@@ -139,7 +139,7 @@ async function measureCell(
       cpuMs,
       ...roundTripOf(before),
       ...(main?.bulk ? { bulk: bulkResult(main.bulk, cpuMs - cpuBefore) } : {}),
-      ...(main?.watch ? { watch: watchResult(main.watch) } : {}),
+      ...(main?.watch ? { watch: watchResult(main.watch, watchMs) } : {}),
       ...(pathAfter ? { pathAfter } : {}),
       ...(ended === undefined ? {} : { reason: ended }),
     };
@@ -204,8 +204,9 @@ function bulkResult({ bytes, durationMs, stallMs, timeline }: BulkMeasured, cpuM
   };
 }
 
-function watchResult({ longestGapMs, sent, received, timeline }: WatchMeasured): WatchResult {
+function watchResult({ longestGapMs, sent, received, timeline }: WatchMeasured, durationMs: number): WatchResult {
   return {
+    durationMs,
     longestGapMs: Math.max(longestGapMs.a, longestGapMs.b),
     sent: sent.a + sent.b,
     received: received.a + received.b,
