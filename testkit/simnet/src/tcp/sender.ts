@@ -179,7 +179,7 @@ export class Sender {
     const isHole = this.#congestion.acknowledged(offset, acked, this.#next - offset);
     this.#stopTimer();
     if (isHole) this.#repeatFirst();
-    if (this.#acknowledged < this.#sentUpTo) this.#startTimer();
+    if (!this.#timer && this.#acknowledged < this.#sentUpTo) this.#startTimer();
     this.push();
   }
 
