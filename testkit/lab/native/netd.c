@@ -8,7 +8,8 @@
  * A frame's time is a computed one: it leaves a link when the link's arithmetic
  * says so, and enters the next link at that time, however late this process woke
  * up. So waking late costs latency once and never rate. ARP and neighbour
- * discovery pass unimpaired: links are described for IP packets.
+ * discovery pass unimpaired and through partitions: both are described for IP packets,
+ * and who waits a second for its next question would not measure a link.
  *
  * Commands come one a line on stdin and are answered one a line on stdout, `ok …`
  * or `error …`. At the end of stdin the process ends, and its TAPs with it.
@@ -291,8 +292,8 @@ static void enter(unsigned index, bool is_down, int64_t at, uint8_t *bytes, uint
 
 /* ---- the switch ---- */
 
-static bool may_pass(const struct interface *from, const struct interface *to) {
-  return !is_partitioned || is_apart[from->node] == is_apart[to->node];
+static bool may_pass(const struct interface *from, const struct interface *to, const uint8_t *bytes, uint32_t length) {
+  return !is_partitioned || is_apart[from->node] == is_apart[to->node] || !is_impaired(bytes, length);
 }
 
 /* Interfaces have the addresses 02:c1:a0:00:HI:LO, so nothing must be learnt. */
@@ -314,11 +315,12 @@ static void leave(unsigned index, bool is_down, int64_t at, uint8_t *bytes, uint
   if (!(bytes[0] & 1)) {
     int to = owner_of(bytes);
     if (to < 0 || (unsigned)to == index || interfaces[to].network != here->network) return;
-    if (may_pass(here, &interfaces[to])) enter(to, true, at, bytes, length);
+    if (may_pass(here, &interfaces[to], bytes, length)) enter(to, true, at, bytes, length);
     return;
   }
   for (unsigned to = 0; to < interface_count; to++) {
-    if (to == index || interfaces[to].network != here->network || !may_pass(here, &interfaces[to])) continue;
+    if (to == index || interfaces[to].network != here->network) continue;
+    if (!may_pass(here, &interfaces[to], bytes, length)) continue;
     static uint8_t copy[MAX_FRAME];
     memcpy(copy, bytes, length); /* a link may corrupt it */
     enter(to, true, at, copy, length);

@@ -35,6 +35,7 @@ export async function* linkRows(seed: number): AsyncGenerator<SelftestRow> {
   yield limitRow('perfect link, added round trip p50', '<', 1, median(pings), 'ms');
   yield limitRow('perfect link, TCP', '≥', 500, await tcpMegabits(lab, 3), 'Mbit/s');
   yield* rateRows(lab);
+  yield await bucketRow(lab);
   yield* delayRows(lab);
   yield* shareRows(lab);
 }
@@ -45,6 +46,12 @@ async function* rateRows(lab: OpenedLab): AsyncGenerator<SelftestRow> {
     await setLink(lab, { rateBitsPerSecond: megabits * 1e6, queueBytes: Math.max(64_000, megabits * 2500) });
     yield figureRow(`rate ${megabits} Mbit/s, frames of TCP`, megabits, await tcpMegabits(lab, 4), 'Mbit/s');
   }
+}
+
+/** Frames wait for tokens only once the burst is spent; over seconds the rate is the bucket's. */
+async function bucketRow(lab: OpenedLab): Promise<SelftestRow> {
+  await setLink(lab, { tokenBucket: { rateBitsPerSecond: 50e6, burstBytes: 64_000 }, queueBytes: 125_000 });
+  return figureRow('token bucket 50 Mbit/s, frames of TCP', 50, await tcpMegabits(lab, 4), 'Mbit/s');
 }
 
 async function* delayRows(lab: OpenedLab): AsyncGenerator<SelftestRow> {

@@ -98,9 +98,9 @@ async function countRouters(lab: OpenedLab): Promise<number> {
 const hops = (count: number) => `${count} router${count === 1 ? '' : 's'}`;
 
 /** What a tool printed, whatever its status: discovery ends with 1 behind some NATs, ping without an answer. */
-async function output(lab: OpenedLab, command: [string, ...string[]]): Promise<string> {
+function output(lab: OpenedLab, command: [string, ...string[]]): Promise<string> {
   const child = lab.spawn('a', ['sh', '-c', `"$@" 2>&1 || true`, 'sh', ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  return await finished(child, command.join(' '));
+  return finished(child, command.join(' '));
 }

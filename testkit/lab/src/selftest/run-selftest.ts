@@ -23,5 +23,5 @@ export async function runSelftest(print: (line: string) => void): Promise<boolea
 }
 
 function formatRow({ what, asked, measured, verdict }: SelftestRow): string {
-  return `${verdict.padEnd(3)}  ${what.padEnd(52)}  asked ${asked.padEnd(40)}  measured ${measured}`;
+  return `${verdict.padEnd(3)}  ${what.padEnd(57)}  asked ${asked.padEnd(40)}  measured ${measured}`;
 }

@@ -9,7 +9,7 @@ export function runCommand(program: string, args: readonly string[], input = '')
 }
 
 /** Resolves with what a child with pipes printed, once it ended well. */
-export function finished(child: ChildProcess, title: string, input = ''): Promise<string> {
+export function finished(child: ChildProcess, title: string, input: string | Uint8Array = ''): Promise<string> {
   return new Promise((resolve, reject) => {
     let output = '';
     let complaint = '';

@@ -9,6 +9,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileS
 import { join } from 'node:path';
 
 const KILL_DEADLINE_MS = 3000;
+const LOOK_EVERY_MS = 2;
 
 /** Where the v2 hierarchy is mounted, when it is. */
 export function findHierarchy(): string | undefined {
@@ -44,22 +45,23 @@ export function freezeGroup(folder: string, isFrozen: boolean): void {
   writeFileSync(join(folder, 'cgroup.freeze'), isFrozen ? '1' : '0');
 }
 
-/** Ends every process in the group and below, waits until they are gone, and removes the groups. */
+/**
+ * Ends every process in the group and below and removes the groups. Repeats both,
+ * because a program that was just started joins a moment later. Synchronous, since
+ * it also runs while this process exits; two may do it at once.
+ */
 export function removeGroup(folder: string): void {
-  if (!existsSync(folder)) return;
-  writeFileSync(join(folder, 'cgroup.kill'), '1');
-  waitUntilEmpty(folder);
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) rmdirSync(join(folder, entry.name));
-  }
-  rmdirSync(folder);
-}
-
-/** Synchronous, because it also runs while the process exits. */
-function waitUntilEmpty(folder: string): void {
   const cell = new Int32Array(new SharedArrayBuffer(4));
-  for (let waited = 0; waited < KILL_DEADLINE_MS; waited += 2) {
-    if (readFileSync(join(folder, 'cgroup.events'), 'utf8').includes('populated 0')) return;
-    Atomics.wait(cell, 0, 0, 2);
+  for (let waitedMs = 0; existsSync(folder); waitedMs += LOOK_EVERY_MS) {
+    try {
+      writeFileSync(join(folder, 'cgroup.kill'), '1');
+      for (const entry of readdirSync(folder, { withFileTypes: true })) {
+        if (entry.isDirectory()) rmdirSync(join(folder, entry.name));
+      }
+      rmdirSync(folder);
+    } catch (error) {
+      if (waitedMs > KILL_DEADLINE_MS) throw error;
+    }
+    Atomics.wait(cell, 0, 0, LOOK_EVERY_MS);
   }
 }

@@ -93,7 +93,7 @@ function extraAddressLines(node: NodePlan, each: PlannedInterface): string[] {
   });
 }
 
-/** Default routes by the interface that is up and whose network has the gateway; none otherwise. */
+/** Default routes by the interface that is up and whose network has the gateway. */
 export function gatewayLines(node: NodePlan): string[] {
   return FAMILIES.flatMap((family) => {
     const gateway = node.gateway[family];
@@ -106,7 +106,11 @@ export function gatewayLines(node: NodePlan): string[] {
   });
 }
 
-/** To be set before interfaces are made: `default` holds for those that come. */
+/**
+ * To be set before interfaces are made: `default` holds for those that come. An
+ * interface that comes up tells its neighbours, so that none of them waits a second
+ * for its next question.
+ */
 export function sysctls(node: NodePlan): [key: string, value: string][] {
   const forwards = node.spec.kind === 'router' ? '1' : '0';
   const both = (key: string, value: string) =>
@@ -116,6 +120,11 @@ export function sysctls(node: NodePlan): [key: string, value: string][] {
     ['net/ipv4/ping_group_range', '0 2147483647'],
     ...both('net/ipv4/conf/*/rp_filter', '0'),
     ...both('net/ipv4/conf/*/send_redirects', '0'),
+    ...both('net/ipv4/conf/*/arp_notify', '1'),
+    // Two interfaces on one network: each speaks for its own address only.
+    ...both('net/ipv4/conf/*/arp_ignore', '1'),
+    ...both('net/ipv4/conf/*/arp_announce', '2'),
+    ...both('net/ipv6/conf/*/ndisc_notify', '1'),
     ['net/ipv4/conf/default/accept_local', '1'],
     ...both('net/ipv6/conf/*/forwarding', forwards),
     ...both('net/ipv6/conf/*/accept_dad', '0'),

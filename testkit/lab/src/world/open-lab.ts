@@ -100,7 +100,8 @@ class KernelLab implements OpenedLab {
   readonly #record: RunRecord;
   readonly #captures: Captures | undefined;
   readonly #signal: AbortSignal | undefined;
-  readonly #onAbort = () => void this.close();
+  /** Whoever closes in order gets the same promise, and its error. */
+  readonly #onAbort = () => void this.close().catch(() => {});
   #closing: Promise<void> | undefined;
   #applied: Promise<void> = Promise.resolve();
 

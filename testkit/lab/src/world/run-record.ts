@@ -69,8 +69,12 @@ export function sweepOrphans(): string[] {
     const record = readRecord(join(parent, runId, OWNER));
     // Without a record nothing was made yet, or another sweep is at it.
     if (!record || startTimeOf(record.pid) === record.startTime) continue;
-    removeRun(record);
-    swept.push(runId);
+    try {
+      removeRun(record);
+      swept.push(runId);
+    } catch {
+      // What cannot be removed now is there for the next sweep; it must not keep a new lab from opening.
+    }
   }
   return swept;
 }

@@ -32,8 +32,10 @@ export class UserNat {
       throw labError('LAB_SERVICE_FAILED', `the user-space NAT ended: ${complaint.join('').trim()}`);
     });
     if (child.stdout) await Promise.race([once(child.stdout, 'data'), ended]);
-    // From here on its end is the end of the lab.
-    ended.catch(() => {});
+    // The lab ends it with SIGKILL; any other end is a fault, after which its routers carry nothing.
+    ended.catch((error: Error) => {
+      if (child.exitCode !== null) process.emitWarning(error);
+    });
     return new UserNat(child, routers);
   }
 
