@@ -147,6 +147,26 @@ describe.skipIf(!able.ok)(`a lab${why}`, () => {
   });
 });
 
+describe.skipIf(!able.ok)(`two NATs${why}`, () => {
+  it.each([
+    ['kernel', KERNEL_NAT],
+    ['user space', { ...USER_NAT, filtering: 'address-and-port-dependent', ports: { kind: 'preserving' } }],
+  ] as const)('let a hole be punched though each side sees an early packet: %s', async (_, nat) => {
+    await using lab = await openLab(twoRouters({ nat }, { nat }), { seed: 1 });
+    const punch = (node: string, other: string) =>
+      run(
+        lab,
+        node,
+        'sh',
+        '-c',
+        `for n in 1 2 3 4 5; do echo ${node}$n; sleep 0.1; done | socat -t1 - UDP4:${other}:7000,bind=:7000`,
+      );
+    const [a, b] = await Promise.all([punch('a', '20.0.2.1'), punch('b', '20.0.1.1')]);
+    expect(a).toContain('b5');
+    expect(b).toContain('a5');
+  });
+});
+
 describe.skipIf(!able.ok)(`a firewall${why}`, () => {
   it('lets pass what its rules accept, drops and rejects the rest, and lets answers in', async () => {
     const rules = [

@@ -8,7 +8,7 @@ export interface SelftestRow {
 }
 
 /** How far a figure may be from what was asked. */
-export const TOLERANCE = 0.05;
+const TOLERANCE = 0.05;
 
 export function figureRow(what: string, asked: number, measured: number, unit: string): SelftestRow {
   const off = (measured - asked) / asked;

@@ -3,7 +3,7 @@
  * allows: namespaces, interfaces and TUNs, addresses and rules, services.
  */
 
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { runCommand } from './command.ts';
 import { isKernelNat, KERNEL_LIFETIME_S } from './nat/kernel-nat.ts';
 import { formatRuleset } from './nat/ruleset.ts';
@@ -25,7 +25,7 @@ export interface Built {
   reloadRules(node: NodePlan): Promise<void>;
 }
 
-export const SWEEP_SCRIPT = join(import.meta.dirname, 'sweep-main.ts');
+export const SWEEP_SCRIPT = fileURLToPath(import.meta.resolve('./sweep-main.ts'));
 
 export async function buildNetwork({ nodes, netd, runner, seed }: BuildOptions): Promise<Built> {
   const all = [...nodes.values()];

@@ -30,13 +30,13 @@ function probe(): LabAvailability {
   ] as const) {
     if (!hasProgram(program)) return no(`${program} is not installed (Debian package ${package_})`);
   }
+  const made = spawnSync('unshare', ['--net', '--mount', 'true'], { encoding: 'utf8' });
+  if (made.status !== 0) return no('no permission to make network namespaces (root or CAP_SYS_ADMIN is needed)');
   try {
     accessSync('/dev/net/tun', constants.R_OK | constants.W_OK);
   } catch {
     return no('/dev/net/tun is missing or not ours to open: no TUN or TAP interfaces');
   }
-  const made = spawnSync('unshare', ['--net', '--mount', 'true'], { encoding: 'utf8' });
-  if (made.status !== 0) return no('no permission to make network namespaces (root or CAP_SYS_ADMIN is needed)');
   const hierarchy = findHierarchy();
   if (!hierarchy) return no('no control group hierarchy of version 2 is mounted');
   try {

@@ -10,7 +10,7 @@ import type { ServiceProgram } from './service.ts';
 
 type TurnSpec = Extract<ServiceSpec, { kind: 'turn' }>;
 
-export const REALM = 'claw.lab';
+const REALM = 'claw.lab';
 const USERNAME = 'claw';
 
 export interface Coturn {
