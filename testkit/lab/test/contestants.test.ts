@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { createServer as createProxy } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isProcessAlive, sleep, systemClock } from '@claw/base';
@@ -84,6 +86,53 @@ test('a contestant that cannot connect is a result with its own reason', async (
   expect(peers.connectMs).toBeUndefined();
   expect(peers.reasons.a).toContain('connect ECONNREFUSED 127.0.0.1:1');
   expect(peers.reasons.b).toMatch(/^a failed: /);
+});
+
+/** Takes `u:p` and nothing else. */
+async function openProxy() {
+  let tunnels = 0;
+  const proxy = createProxy();
+  proxy.on('connect', (request, client: Socket) => {
+    const login = `Basic ${Buffer.from('u:p').toString('base64')}`;
+    if (request.headers['proxy-authorization'] !== login) return client.end('HTTP/1.1 407 Login Needed\r\n\r\n');
+    const [host = '', port] = (request.url ?? '').split(':');
+    tunnels += 1;
+    const far = connect(Number(port), host, () => {
+      client.write('HTTP/1.1 200 OK\r\n\r\n');
+      far.pipe(client);
+      client.pipe(far);
+    });
+    for (const [one, other] of [
+      [far, client],
+      [client, far],
+    ] as const) {
+      one.on('error', () => other.destroy()).on('close', () => other.destroy());
+    }
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  return { port: (proxy.address() as AddressInfo).port, tunnels: () => tunnels, [Symbol.dispose]: () => proxy.close() };
+}
+
+for (const name of ['tls', 'ssh'].filter((each) => runnable[each])) {
+  test(`${name} leaves through the proxy when there is no other way`, async () => {
+    using proxy = await openProxy();
+    const services = { httpProxy: { host: '127.0.0.1', port: proxy.port, username: 'u', password: 'p' } };
+    const options = { name, spawnA: plainly, spawnB: plainly, signalDelayMs: 0, timeoutMs: 5000 };
+    const places = await placesFor(`${name}-proxied`, services, true);
+    await using peers = await connectPeers({ ...options, ...places });
+    expect(peers.reasons).toEqual({});
+    expect(peers.path).toMatchObject({ type: 'proxied' });
+    expect((await peers.a.measure({ pings: 2, bulkMs: 0, watchMs: 0 })).roundTripMs).not.toContain(null);
+    expect(proxy.tunnels()).toBeGreaterThan(0);
+  });
+}
+
+test('a proxy that refuses is named with its own status line', async () => {
+  using proxy = await openProxy();
+  const services = { httpProxy: { host: '127.0.0.1', port: proxy.port, username: 'u', password: 'wrong' } };
+  const options = { name: 'tls', spawnA: plainly, spawnB: plainly, signalDelayMs: 0, timeoutMs: 5000 };
+  await using peers = await connectPeers({ ...options, ...(await placesFor('tls-refused', services, true)) });
+  expect(peers.reasons.a).toMatch(/the proxy answered CONNECT 127\.0\.0\.1:\d+ with HTTP\/1\.1 407 Login Needed/);
 });
 
 test('an aborted run ends both processes', async () => {

@@ -28,10 +28,16 @@ const event = (lab: OpenedLab, what: WithoutTime<ScenarioEvent>) => lab.apply({ 
 
 describe.skipIf(!able.ok)(`a lab${why}`, () => {
   it('is up with two kernel NATs, carries pings, and leaves nothing when it closes', async () => {
-    const lab = await openLab(twoRouters({ nat: KERNEL_NAT }, { nat: KERNEL_NAT }), { seed: 1 });
+    const topology = twoRouters({ nat: KERNEL_NAT }, { nat: KERNEL_NAT });
+    const { rb } = topology.nodes;
+    const interfaces = { ...rb!.interfaces, mute: { network: 'net', ipv4: '20.0.2.7' } };
+    const lab = await openLab({ ...topology, nodes: { ...topology.nodes, rb: { ...rb!, interfaces } } }, { seed: 1 });
     expect(await reaches(lab, 'a', PUB)).toBe(true);
     expect(await reaches(lab, 'b', '20.0.1.1')).toBe(false);
     expect(await reaches(lab, 'a', '2a0c:b640::10')).toBe(true);
+    expect(await run(lab, 'rb', 'ip', '-6', '-o', 'address', 'show', 'dev', 'mute')).toBe('');
+    await event(lab, { do: 'set-address', node: 'rb', interface: 'mute', ipv6: '2a0c:b640::77' });
+    expect(await reaches(lab, 'pub', '2a0c:b640::77')).toBe(true);
     expect(lab.traffic('a').packetsOut).toBeGreaterThan(0);
     const sleeper = lab.spawn('a', ['sleep', '100']);
     const ended = once(sleeper, 'exit');

@@ -17,7 +17,6 @@ export class ArrivalRecord {
   sent = 0;
   #bytes = 0;
   #messages = 0;
-  #firstMs = 0;
   #lastMs = 0;
   #stallMs = 0;
   readonly #buckets: Bucket[] = [];
@@ -35,14 +34,8 @@ export class ArrivalRecord {
     return this.#bytes;
   }
 
-  /** From the first to the last message. */
-  get spanMs(): number {
-    return this.#lastMs - this.#firstMs;
-  }
-
   add(bytes: number, sentMs: number, nowMs: number): void {
     this.#stallMs = Math.max(this.#stallMs, nowMs - this.#heardMs());
-    if (this.#messages === 0) this.#firstMs = nowMs;
     this.#lastMs = nowMs;
     this.#bytes += bytes;
     this.#messages += 1;
@@ -67,10 +60,10 @@ export class ArrivalRecord {
     const sums = {
       bytes: this.#bytes,
       messages: this.#messages,
-      firstMs: this.#firstMs,
       lastMs: this.#lastMs,
       stallMs: this.stallMs(nowMs),
       sent: this.sent,
+      atMs: nowMs,
     };
     for (let at = from; ; at += BUCKETS_PER_REPORT) {
       const last = at + BUCKETS_PER_REPORT >= this.#buckets.length;
@@ -86,7 +79,6 @@ export class ArrivalRecord {
   merge(report: Report): void {
     this.#bytes = report.bytes;
     this.#messages = report.messages;
-    this.#firstMs = report.firstMs;
     this.#lastMs = report.lastMs;
     this.#stallMs = report.stallMs;
     this.sent = report.sent;

@@ -70,8 +70,12 @@ export async function connectPeers(options: ConnectPeersOptions): Promise<Connec
   };
   const onAbort = () => void close();
   signal?.addEventListener('abort', onAbort, { once: true });
+  // A TURN server of the real world has a certificate that everybody trusts.
+  const { caFile } = contextA.services.turn ?? {};
+  const environment = caFile === undefined ? {} : { NODE_EXTRA_CA_CERTS: caFile };
   const start = (label: string, spawn: SpawnContestant) => {
-    const started = new ContestantProcess({ label: `${name} ${label}`, spawn, command: harnessCommand(name) });
+    const command = harnessCommand(name);
+    const started = new ContestantProcess({ label: `${name} ${label}`, spawn, command, environment });
     processes.push(started);
     return started;
   };

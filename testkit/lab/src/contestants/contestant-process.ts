@@ -36,8 +36,10 @@ export interface ContestantProcessOptions {
   /** For people: `werift a`. */
   readonly label: string;
   readonly spawn: SpawnContestant;
-  /** The program; default the harness with the contestant's name. */
+  /** The program, see {@link harnessCommand}. */
   readonly command: readonly [string, ...string[]];
+  /** Beside this process's environment. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** The harness of `name`, run by this Node.js. */
@@ -59,9 +61,9 @@ export class ContestantProcess implements AsyncDisposable {
   #lost: ClawError<ContestantErrorCode> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor({ label, spawn, command }: ContestantProcessOptions) {
+  constructor({ label, spawn, command, environment }: ContestantProcessOptions) {
     this.label = label;
-    this.#child = spawn(command, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#child = spawn(command, { stdio: ['pipe', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
     const child = this.#child;
     const reader = new LineReader(
       (line) => this.#receive(line),

@@ -147,8 +147,9 @@ export interface Measured {
 }
 
 export interface BulkMeasured {
+  /** That arrived in the time of the transfer. */
   readonly bytes: number;
-  /** From the first to the last message at the receiver. */
+  /** The time of the transfer, as ordered. */
   readonly durationMs: number;
   /** Longest time without a message at the receiver, from the sender's start to its end. */
   readonly stallMs: number;

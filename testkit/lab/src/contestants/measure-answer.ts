@@ -1,7 +1,8 @@
 /**
  * b's side of a measurement: answers pings, records what arrives, sends its own
  * half of a watch, and tells what it knows: each second as far as it has come,
- * and everything when asked.
+ * and everything when asked. A transfer's record ends with its time, unasked: what
+ * a slow link still holds back then does not count, nor delay the record.
  */
 
 import type { Clock, Timer } from '@claw/base';
@@ -32,7 +33,7 @@ export function answerMeasurements(session: Session, clock: Clock): void {
       current?.stop();
       current = new Answering(session, clock, header);
     }
-    current.record.add(message.length, header.sentMs, clock.monotonicMs());
+    current.add(message.length, header.sentMs);
   });
   session.onClose(() => current?.stop());
 }
@@ -44,6 +45,8 @@ class Answering {
   readonly #clock: Clock;
   readonly #watch: WatchSender | undefined;
   #progress: Timer;
+  readonly #end: Timer | undefined;
+  #over = false;
   #told = 0;
   #telling = false;
 
@@ -54,11 +57,22 @@ class Answering {
     this.record = new ArrivalRecord(startMs, number);
     if (kind === 'watch') this.#watch = new WatchSender(session, clock, { id: run, startMs, durationMs: number });
     this.#progress = clock.setTimer(PROGRESS_MS, () => this.#tellProgress());
+    if (kind === 'bulk') {
+      this.#end = clock.setTimer(startMs + number - clock.monotonicMs(), () => {
+        this.#over = true;
+        this.tell();
+      });
+    }
+  }
+
+  add(bytes: number, sentMs: number): void {
+    if (!this.#over) this.record.add(bytes, sentMs, this.#clock.monotonicMs());
   }
 
   stop(): void {
     this.#watch?.stop();
     this.#progress.cancel();
+    this.#end?.cancel();
   }
 
   /** Sends all that is known. */
@@ -90,5 +104,5 @@ class Answering {
 }
 
 function emptyReport() {
-  return { ...{ from: 0, buckets: [], bytes: 0, messages: 0, firstMs: 0, lastMs: 0, stallMs: 0, sent: 0 }, last: true };
+  return { ...{ from: 0, buckets: [], bytes: 0, messages: 0, lastMs: 0, stallMs: 0, sent: 0, atMs: 0 }, last: true };
 }

@@ -42,9 +42,10 @@ export interface Report {
   readonly buckets: readonly (readonly [bytes: number, messages: number, delaySumMs: number])[];
   readonly bytes: number;
   readonly messages: number;
-  readonly firstMs: number;
   readonly lastMs: number;
   readonly stallMs: number;
+  /** When the reporter wrote it. */
+  readonly atMs: number;
   /** Messages that the reporter sent itself. */
   readonly sent: number;
   /** Nothing comes after this piece. */
@@ -84,15 +85,7 @@ export function decodeMeasure(message: Buffer): MeasureHeader | undefined {
 export function decodeReport(message: Buffer): Report | undefined {
   try {
     const report = JSON.parse(message.toString('utf8', HEADER_BYTES)) as Report;
-    const sums = [
-      report.from,
-      report.bytes,
-      report.messages,
-      report.firstMs,
-      report.lastMs,
-      report.stallMs,
-      report.sent,
-    ];
+    const sums = [report.from, report.bytes, report.messages, report.lastMs, report.stallMs, report.sent, report.atMs];
     return sums.every(Number.isFinite) && Array.isArray(report.buckets) ? report : undefined;
   } catch {
     return undefined;

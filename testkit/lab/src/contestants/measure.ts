@@ -35,6 +35,8 @@ export interface MeasureLimits {
 
 export const MEASURE_LIMITS: MeasureLimits = { pingMs: 5000, drainMs: 15_000, askMs: 2000 };
 const PATH_LIMIT_MS = 2000;
+/** For what is under way at the end of a run, of which b may then tell without having been asked. */
+const SETTLE_MS = 2000;
 /** Messages between two turns of the event loop, for contestants that take everything at once. */
 const MESSAGES_PER_TURN = 32;
 
@@ -93,7 +95,8 @@ export class Measurer {
     const report = decodeReport(message);
     if (!report) return this.#end('b sent a record that cannot be read');
     this.#there.merge(report);
-    if (report.last) this.#onComplete();
+    // What a slow path still has to deliver long after the run is not waited for.
+    if (report.last || report.atMs >= this.#there.startMs + this.#there.durationMs + SETTLE_MS) this.#onComplete();
   }
 
   #ping(number: number): Promise<number | null> {
@@ -131,7 +134,7 @@ export class Measurer {
     const there = this.#there;
     return {
       bytes: there.bytes,
-      durationMs: there.spanMs,
+      durationMs,
       stallMs: there.stallMs(this.#clock.monotonicMs()),
       timeline: there.buckets().map(([bytes, messages, sum]) => ({ bytes, delayMs: messages ? sum / messages : null })),
     };

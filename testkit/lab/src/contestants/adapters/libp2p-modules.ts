@@ -5,7 +5,8 @@ import { loadInstalled } from './packages.ts';
 import type { StatsReport } from './webrtc-stats.ts';
 
 export interface Libp2pConnection {
-  readonly remotePeer: unknown;
+  /** A peer id; its text is what is looked at. */
+  readonly remotePeer: { toString(): string };
   /** A multiaddr; its text is what is looked at. */
   readonly remoteAddr: { toString(): string };
   readonly status: string;
@@ -16,7 +17,7 @@ export interface Libp2pConnection {
 
 export interface Libp2pNode {
   getMultiaddrs(): readonly { toString(): string }[];
-  getConnections(peer: unknown): readonly Libp2pConnection[];
+  getConnections(): readonly Libp2pConnection[];
   dial(addresses: readonly unknown[]): Promise<Libp2pConnection>;
   handle(
     protocol: string,

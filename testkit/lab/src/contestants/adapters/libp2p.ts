@@ -17,7 +17,8 @@ import { StreamSession } from './stream-session.ts';
 import { selectedPath } from './webrtc-stats.ts';
 
 const PROTOCOL = '/claw-lab/1';
-const UPGRADE_WAIT_MS = 5000;
+/** For DCUtR, once /webrtc has failed; it began when that did. */
+const UPGRADE_WAIT_MS = 2000;
 const UPGRADE_LOOK_MS = 20;
 const RELAY_LIMITS = { defaultDataLimit: 2n ** 40n, defaultDurationLimit: 3_600_000 };
 
@@ -111,26 +112,34 @@ async function dialPeer(context: PeerContext, modules: Libp2pModules): Promise<S
   const [webrtc, circuit] = [true, false].map((wanted) =>
     relayed.filter((address) => address.includes('/webrtc') === wanted).map((address) => modules.multiaddr(address)),
   );
+  const peer = addresses[0]?.split('/').at(-1) ?? '';
+  const over = new AbortController();
+  // The /webrtc dial opens the circuit for its signals, and DCUtR works on that at the same time.
+  const direct = directConnection(node, peer, over.signal);
+  const dialled = node.dial(webrtc as unknown[]);
+  dialled.catch((error: unknown) => context.note(`/webrtc: ${errorText(error)}`));
   let connection: Libp2pConnection;
   try {
-    connection = await node.dial(webrtc as unknown[]);
-  } catch (error) {
-    context.note(`/webrtc: ${errorText(error)}`);
-    connection = await upgraded(node, await node.dial(circuit as unknown[]));
+    connection = await Promise.race([dialled, direct]);
+  } catch {
+    const relayed = await node.dial(circuit as unknown[]);
+    connection = await Promise.race([direct, sleep(sharedClock, UPGRADE_WAIT_MS).then(() => relayed)]);
+  } finally {
+    over.abort();
   }
   const stream = await connection.newStream([PROTOCOL], { runOnLimitedConnection: true });
   return sessionOf(stream, connection, node);
 }
 
-/** The direct connection that DCUtR makes, or the relayed one when it makes none in time. */
-async function upgraded(node: Libp2pNode, relayed: Libp2pConnection): Promise<Libp2pConnection> {
-  const endMs = sharedClock.monotonicMs() + UPGRADE_WAIT_MS;
-  while (sharedClock.monotonicMs() < endMs) {
-    const direct = node.getConnections(relayed.remotePeer).find((one) => !isRelayed(one) && one.status === 'open');
+/** Resolves with the first connection to the peer that no relay carries; never without one. */
+async function directConnection(node: Libp2pNode, peer: string, signal: AbortSignal): Promise<Libp2pConnection> {
+  while (!signal.aborted) {
+    const connections = node.getConnections().filter(({ remotePeer }) => String(remotePeer) === peer);
+    const direct = connections.find((one) => !isRelayed(one) && one.status === 'open');
     if (direct) return direct;
     await sleep(sharedClock, UPGRADE_LOOK_MS);
   }
-  return relayed;
+  return new Promise(() => {});
 }
 
 function isRelayed({ remoteAddr }: Libp2pConnection): boolean {
