@@ -4,5 +4,19 @@ export type { TcpConnectOptions, TcpListener, TcpListenOptions, TcpOptions } fro
 export type { UdpBinding, UdpProblem, UdpSocket } from './host/udp.ts';
 export type { Endpoint, Flow, NatMapping, NatProtocol } from './nat/flow.ts';
 export { NatCore, type NatCoreOptions } from './nat/nat-core.ts';
+export {
+  type ReferenceOutputs,
+  ReferencePeer,
+  type ReferencePeerOptions,
+  type ReferenceSignal,
+  type ReferenceState,
+} from './reference/reference-peer.ts';
+export {
+  type ReferenceResult,
+  type ReferenceStream,
+  type RunReferenceOptions,
+  runReference,
+} from './reference/run-reference.ts';
+export type { StreamPlan, TrafficCounts } from './reference/traffic.ts';
 export { openSimnet, type Simnet, type SimnetOptions } from './simnet.ts';
 export type { TcpStream } from './tcp/stream.ts';

@@ -96,7 +96,7 @@ function readOptions(bytes: Buffer): { readonly preferFailure: boolean } | Resul
 function respond(request: Buffer, result: Result, lifetimeS: number, epochS: number): Buffer {
   const length = Math.max(HEADER_BYTES, Math.min(request.length - (request.length % 4), MAX_BYTES));
   const response = Buffer.alloc(length);
-  request.copy(response, HEADER_BYTES, HEADER_BYTES, length);
+  response.set(request.subarray(HEADER_BYTES, length), HEADER_BYTES);
   response.writeUInt8(VERSION, 0);
   response.writeUInt8(RESPONSE | request.readUInt8(1), 1);
   response.writeUInt8(result, 3);
