@@ -9,7 +9,7 @@ export interface LabOptions {
   readonly contestants: readonly string[];
   readonly seed: number;
   readonly repeat: number;
-  /** Cells at once; only those that measure no throughput run beside others. */
+  /** Cells at once; those that keep the machine busy run alone. */
   readonly jobs: number;
   readonly json?: string;
   readonly html?: string;
@@ -25,7 +25,7 @@ Without options: a canary of at most three minutes, with what it expects.
   --contestant NAME     may be repeated; default: all
   --seed N              default 1
   --repeat N            rounds of each cell, default 1
-  --jobs N              cells at once where nothing but connecting is measured, default 4
+  --jobs N              cells at once, but for those that keep the machine busy; default 4
   --json FILE           the results
   --html FILE           the results as a page
   --capture DIR         a capture of every host of every cell

@@ -75,13 +75,22 @@ describe('a plan', () => {
     expect(new Set(plan.map(({ seed }) => seed)).size).toBe(18);
   });
 
-  it('keeps cells that measure a transfer apart', () => {
-    const [light, heavy] = planCells(selectScenarios(all, ['nat/none/none', 'ladder/3-lte']), ['claw'], {
+  it('keeps cells that keep the machine busy apart', () => {
+    const [light, heavy] = planCells(selectScenarios(all, ['nat/none/none', 'ladder/1-good-wifi']), ['claw'], {
       seed: 1,
       repeat: 1,
     });
     expect(light && isLight(light)).toBe(true);
     expect(heavy && isLight(heavy)).toBe(false);
+    const transfers = planCells(
+      selectScenarios(all, ['ladder/3-lte', 'faults/black-hole', 'faults/bandwidth-step']),
+      ['claw'],
+      {
+        seed: 1,
+        repeat: 1,
+      },
+    );
+    expect(transfers.map(isLight)).toEqual([true, false, false]);
   });
 });
 

@@ -28,9 +28,18 @@ export function planCells(
   );
 }
 
-/** Whether a cell only waits for packets, so that others may run beside it. */
+/** A transfer slower than this leaves the machine idle. */
+const LIGHT_BITS_PER_SECOND = 25_000_000;
+
+/** Whether a cell mostly waits for packets, so that others may run beside it. */
 export function isLight({ scenario }: PlannedCell): boolean {
-  return (scenario.measure.bulkMs ?? 0) === 0;
+  if ((scenario.measure.bulkMs ?? 0) === 0) return true;
+  const links = [
+    ...Object.values(scenario.topology.nodes['a']?.interfaces ?? {}).map((spec) => spec.up),
+    ...scenario.events.map((event) => (event.do === 'set-link' ? event.link : undefined)),
+  ].filter((link) => link !== undefined);
+  const rates = links.map((link) => link.rateBitsPerSecond ?? link.tokenBucket?.rateBitsPerSecond ?? Infinity);
+  return rates.length > 0 && Math.max(...rates) <= LIGHT_BITS_PER_SECOND;
 }
 
 /** FNV-1a, 32 bits. */

@@ -1,4 +1,4 @@
-/** Runs planned cells: those that only connect side by side, then those that measure a transfer one by one. */
+/** Runs planned cells: those that mostly wait side by side, then those that keep the machine busy one by one. */
 
 import { isLight, type PlannedCell } from './plan.ts';
 import type { CellOutput, RunCellOptions } from './run-cell.ts';
