@@ -162,8 +162,8 @@ test('measure does not wait for what a slow path delivers long after the run', a
   };
   const measured = await run(clock, new Measurer(a, clock), { pings: 0, bulkMs: 2000, watchMs: 0 });
   expect(measured.ended).toBeUndefined();
-  expect(clock.monotonicMs()).toBeLessThan(6000);
-  expect(measured.bulk?.bytes).toBeGreaterThan(30 * 16 * 1024);
+  expect(clock.monotonicMs()).toBeLessThan(2500);
+  expect(measured.bulk?.bytes).toBe(15 * 16 * 1024);
 });
 
 test('measure ends when b sends a record that cannot be read', async () => {

@@ -94,7 +94,7 @@ async function openProxy() {
   const proxy = createProxy();
   proxy.on('connect', (request, client: Socket) => {
     const login = `Basic ${Buffer.from('u:p').toString('base64')}`;
-    if (request.headers['proxy-authorization'] !== login) return client.end('HTTP/1.1 407 Login Needed\r\n\r\n');
+    if (request.headers['proxy-authorization'] !== login) return void client.end('HTTP/1.1 407 Login Needed\r\n\r\n');
     const [host = '', port] = (request.url ?? '').split(':');
     tunnels += 1;
     const far = connect(Number(port), host, () => {
