@@ -4,9 +4,7 @@ import { type HostAddress, openSimnet, type Simnet } from '../src/index.ts';
 import { encodeStun, STUN_METHOD } from '../src/stun/message.ts';
 import { behindRouters, PLAIN_NAT, pair, SERVER } from './topologies.ts';
 
-type Event<Do extends ScenarioEvent['do']> = Extract<ScenarioEvent, { readonly do: Do }>;
-
-const down: Event<'interface-down'> = { atMs: 0, do: 'interface-down', node: 'a', interface: 'eth0' };
+const down = { atMs: 0, do: 'interface-down', node: 'a', interface: 'eth0' } as const;
 const codeOf = (work: () => unknown) => {
   try {
     work();

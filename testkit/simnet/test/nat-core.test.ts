@@ -55,7 +55,7 @@ describe('port allocation', () => {
     expect(blocks(first).size).toBe(2);
     const second = portsOf(nat, 64, 0, '10.0.0.3');
     expect(blocks(second).size).toBe(1);
-    expect(blocks(first).isDisjointFrom(blocks(second))).toBe(true);
+    expect([...blocks(second)].some((block) => blocks(first).has(block))).toBe(false);
     expect(portsOf(nat, 1, 120_001, '10.0.0.2')[0]).toBeDefined();
   });
 

@@ -18,7 +18,7 @@ export function parseIpv4(address: string): Buffer {
   return Buffer.from(address.split('.').map(Number));
 }
 
-export function parseIpv6(address: string): Buffer {
+function parseIpv6(address: string): Buffer {
   if (!isIPv6(address) || address.includes('%') || address.includes('.')) {
     throw simnetError('SIMNET_BAD_TOPOLOGY', `"${address}" is not an IPv6 address in plain hexadecimal`);
   }

@@ -197,8 +197,8 @@ export class Connection {
     this.#handleAcknowledgement(segment, offset, acknowledgement, length);
     // The acknowledgement may have ended it.
     if (this.isEnded) return;
-    if (!isInWindow || segment.flags & TCP_FLAG.syn) return this.#acknowledgeNow();
-    if (length > 0) this.#handleData(segment, offset);
+    if (!isInWindow || segment.flags & TCP_FLAG.syn) this.#acknowledgeNow();
+    else if (length > 0) this.#handleData(segment, offset);
     this.#checkEnd();
   }
 
