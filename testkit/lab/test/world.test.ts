@@ -36,7 +36,7 @@ describe.skipIf(!able.ok)(`a lab${why}`, () => {
     expect(await reaches(lab, 'b', '20.0.1.1')).toBe(false);
     expect(await reaches(lab, 'a', '2a0c:b640::10')).toBe(true);
     expect(await run(lab, 'rb', 'ip', '-6', '-o', 'address', 'show', 'dev', 'mute')).toBe('');
-    await event(lab, { do: 'set-address', node: 'rb', interface: 'mute', ipv6: '2a0c:b640::77' });
+    await event(lab, { do: 'set-address', node: 'rb', interface: 'mute', ipv4: '20.0.2.7', ipv6: '2a0c:b640::77' });
     expect(await reaches(lab, 'pub', '2a0c:b640::77')).toBe(true);
     expect(lab.traffic('a').packetsOut).toBeGreaterThan(0);
     const sleeper = lab.spawn('a', ['sleep', '100']);

@@ -9,7 +9,7 @@ import { isKernelNat, KERNEL_LIFETIME_S } from './nat/kernel-nat.ts';
 import { formatRuleset } from './nat/ruleset.ts';
 import { UserNat } from './nat/user-nat.ts';
 import type { Netd } from './netd.ts';
-import { type NodePlan, setupLines, sysctls } from './node-plan.ts';
+import { ipv6Command, type NodePlan, setupLines, sysctls } from './node-plan.ts';
 import type { NodeRunner } from './node-runner.ts';
 import { namespaceFile } from './run-record.ts';
 
@@ -74,7 +74,11 @@ async function makeInterfaces(nodes: readonly NodePlan[], netd: Netd, seed: numb
       const answer = await netd.command(`interface ${place} ${each.spec.mtuBytes ?? 1500}`);
       each.index = Number(answer.split(' ')[0]);
       const { up, down } = each.spec;
-      await Promise.all([up && netd.setLink(each.index, 'up', up), down && netd.setLink(each.index, 'down', down)]);
+      await Promise.all([
+        up && netd.setLink(each.index, 'up', up),
+        down && netd.setLink(each.index, 'down', down),
+        netd.command(ipv6Command(node, each)),
+      ]);
     }),
   );
   await Promise.all(commands);

@@ -5,7 +5,14 @@ import { freezeGroup } from './control-group.ts';
 import { labError } from './errors.ts';
 import type { UserNat } from './nat/user-nat.ts';
 import type { Netd } from './netd.ts';
-import { addressLines, FAMILIES, gatewayLines, type NodePlan, type PlannedInterface } from './node-plan.ts';
+import {
+  addressLines,
+  FAMILIES,
+  gatewayLines,
+  ipv6Command,
+  type NodePlan,
+  type PlannedInterface,
+} from './node-plan.ts';
 import type { NodeRunner } from './node-runner.ts';
 import { prefixLength } from './prefix.ts';
 import type { Service } from './services/service.ts';
@@ -97,7 +104,9 @@ async function setAddress(world: World, event: EventOf<'set-address'>): Promise<
     }
     each[family] = address;
   }
-  await world.runner.ip(node, [...removed, ...addressLines(each), ...gatewayLines(node)]);
+  await world.runner.ip(node, removed);
+  await world.netd.command(ipv6Command(node, each));
+  await world.runner.ip(node, [...addressLines(each), ...gatewayLines(node)]);
   await world.reloadRules(node);
   if (node.spec.nat?.outside === each.name && each.ipv4) world.userNat?.setOutsideAddress(node, each.ipv4);
 }
@@ -116,8 +125,12 @@ async function setLink({ nodes, netd }: World, event: EventOf<'set-link'>): Prom
 
 /** Freezing the group is SIGSTOP for all its processes at once, and for those they start meanwhile. */
 async function setAwake(world: World, node: NodePlan, isAwake: boolean): Promise<void> {
-  const switched = [...node.interfaces.values()].filter((each) => each.spec.enabled !== false || each.isUp !== isAwake);
   if (!isAwake) freezeGroup(world.groupOf(node), true);
-  for (const each of switched) await setInterface(world, node, each, isAwake);
+  for (const each of node.interfaces.values()) {
+    // What was down before the host fell asleep stays down when it wakes.
+    if (isAwake ? !each.isAsleep : !each.isUp) continue;
+    each.isAsleep = !isAwake;
+    await setInterface(world, node, each, isAwake);
+  }
   if (isAwake) freezeGroup(world.groupOf(node), false);
 }

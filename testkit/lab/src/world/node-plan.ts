@@ -6,6 +6,7 @@
 
 import type { InterfaceSpec, NetworkSpec, NodeSpec, Topology } from '@claw/scenarios';
 import { prefixLength, prefixOf } from './prefix.ts';
+import { namespaceFile } from './run-record.ts';
 
 export interface PlannedInterface {
   readonly name: string;
@@ -17,6 +18,8 @@ export interface PlannedInterface {
   ipv4: string | undefined;
   ipv6: string | undefined;
   isUp: boolean;
+  /** Down only because its host sleeps. */
+  isAsleep: boolean;
 }
 
 export interface NodePlan {
@@ -44,12 +47,19 @@ export function planNodes(topology: Topology, namespaceOf: (node: string) => str
         ipv4: each.ipv4,
         ipv6: each.ipv6,
         isUp: each.enabled ?? true,
+        isAsleep: false,
       },
     ]);
     const gateway = { ipv4: spec.gateway?.ipv4, ipv6: spec.gateway?.ipv6 };
     return [name, { name, spec, number, namespace: namespaceOf(name), interfaces: new Map(interfaces), gateway }];
   });
   return new Map(plans);
+}
+
+/** netd's command that an interface speaks IPv6 only when it has an address: no link-local ones, no multicast reports. */
+export function ipv6Command(node: NodePlan, each: PlannedInterface): string {
+  const key = `net/ipv6/conf/${each.name}/disable_ipv6`;
+  return `sysctl ${namespaceFile(node.namespace)} ${key} ${each.ipv6 === undefined ? '1' : '0'}`;
 }
 
 /** Addresses of a node's interfaces, both families. */
