@@ -59,7 +59,7 @@ const SERVE_MS = 60_000;
 const SLACK_MS = 2000;
 const LAST_WORDS_MS = 300;
 
-/** @throws ClawError when a process cannot be loaded or the server does not start; a contestant that fails to connect is a result. */
+/** @throws the signal's reason once aborted; ClawError when a process cannot be loaded or the server does not start; a contestant that fails to connect is a result. */
 export async function connectPeers(options: ConnectPeersOptions): Promise<ConnectedPeers> {
   const { name, spawnA, spawnB, contextA, contextB, timeoutMs, signal } = options;
   signal?.throwIfAborted();
@@ -91,6 +91,7 @@ export async function connectPeers(options: ConnectPeersOptions): Promise<Connec
     open(b, contextB, { server: facts, peerFacts: readyA.facts, timeoutMs });
     open(a, contextA, { server: facts, peerFacts: readyB.facts, timeoutMs });
     const [outcomeA, outcomeB] = await settleBoth(connectedA, connectedB);
+    signal?.throwIfAborted();
     const connected = outcomeA.status === 'fulfilled' && outcomeB.status === 'fulfilled';
     const connectMs = connected ? Math.max(outcomeA.value.atMs, outcomeB.value.atMs) - openMs : undefined;
     return {
@@ -107,6 +108,7 @@ export async function connectPeers(options: ConnectPeersOptions): Promise<Connec
     };
   } catch (error) {
     await close();
+    signal?.throwIfAborted();
     throw error;
   }
 }

@@ -59,6 +59,10 @@ export const CONTESTANTS: Readonly<Record<string, ContestantEntry>> = {
     about: 'OpenSSH, a forwarded port',
     load: async () => (await import('./ssh.ts')).createSshAdapter(),
   },
+  reference: {
+    about: 'the plain hole puncher of the simulator, over real sockets; unreliable, 2 Mbit/s',
+    load: async () => (await import('./reference.ts')).createReferenceAdapter(),
+  },
 };
 
 /** @throws ClawError `CONTESTANT_UNKNOWN` */
