@@ -81,7 +81,10 @@ struct link_counts {
 struct link {
   struct link_settings is;
   struct link_counts counts;
-  uint64_t random;
+  /* Of loss, corruption and duplication; drawn from once a packet, so that time has no say in it. */
+  uint64_t fate;
+  /* Of jitter and reordering, which packets reach that the queue had room for. */
+  uint64_t timing;
   bool bad;
   int64_t busy_until, last_release;
   double tokens;
@@ -184,16 +187,16 @@ static bool is_impaired(const uint8_t *bytes, uint32_t length) {
 
 static bool is_lost(struct link *link) {
   const struct link_settings *is = &link->is;
-  if (!is->has_ge) return chance(&link->random, is->loss);
-  if (chance(&link->random, link->bad ? is->bad_to_good : is->good_to_bad)) link->bad = !link->bad;
-  return chance(&link->random, link->bad ? is->loss_in_bad : is->loss_in_good);
+  if (!is->has_ge) return chance(&link->fate, is->loss);
+  if (chance(&link->fate, link->bad ? is->bad_to_good : is->good_to_bad)) link->bad = !link->bad;
+  return chance(&link->fate, link->bad ? is->loss_in_bad : is->loss_in_good);
 }
 
 /* Turns over one bit after the IP header. */
 static void corrupt(struct link *link, uint8_t *bytes, uint32_t length) {
   uint32_t header = ETHERNET + (ether_type(bytes) == 0x0800 ? (bytes[ETHERNET] & 15) * 4 : 40);
   if (header >= length) return;
-  uint64_t bit = draw(&link->random) % ((length - header) * 8ull);
+  uint64_t bit = draw(&link->fate) % ((length - header) * 8ull);
   bytes[header + bit / 8] ^= 1 << (bit % 8);
   link->counts.corrupted++;
 }
@@ -249,11 +252,11 @@ static void send_copy(unsigned index, bool is_down, int64_t at, uint8_t *bytes, 
   }
   int64_t release = departs + is->delay;
   if (is->jitter > 0) {
-    release += (int64_t)((fraction(&link->random) * 2 - 1) * is->jitter);
+    release += (int64_t)((fraction(&link->timing) * 2 - 1) * is->jitter);
     if (release < departs) release = departs;
   }
   if (release < link->last_release) release = link->last_release;
-  if (chance(&link->random, is->reorder)) {
+  if (chance(&link->timing, is->reorder)) {
     release += is->hold;
     link->counts.reordered++;
   } else {
@@ -281,8 +284,8 @@ static void enter(unsigned index, bool is_down, int64_t at, uint8_t *bytes, uint
     return;
   }
   bool is_twice = false;
-  if (chance(&link->random, link->is.corrupt)) corrupt(link, bytes, length);
-  if (chance(&link->random, link->is.duplicate)) is_twice = true;
+  if (chance(&link->fate, link->is.corrupt)) corrupt(link, bytes, length);
+  if (chance(&link->fate, link->is.duplicate)) is_twice = true;
   send_copy(index, is_down, at, bytes, length);
   if (is_twice) {
     link->counts.duplicated++;
@@ -504,8 +507,10 @@ static void run_interface(char **rest) {
   if (fd < 0) return answer("error interface %s: %s", name, strerror(failure));
   struct interface *made = &interfaces[index];
   *made = (struct interface){.fd = fd, .network = network, .node = node};
-  made->up.random = seed ^ (index * 2ull + 1) << 32;
-  made->down.random = seed ^ (index * 2ull + 2) << 32;
+  made->up.fate = seed ^ (index * 4ull + 1) << 32;
+  made->up.timing = seed ^ (index * 4ull + 2) << 32;
+  made->down.fate = seed ^ (index * 4ull + 3) << 32;
+  made->down.timing = seed ^ (index * 4ull + 4) << 32;
   struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) abort();
   interface_count++;

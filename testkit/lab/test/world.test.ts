@@ -91,10 +91,34 @@ describe.skipIf(!able.ok)(`a lab${why}`, () => {
     }
     await event(lab, { do: 'set-gateway', node: 'a', ipv4: '192.168.1.77' });
     expect(await reaches(lab, 'a', PUB)).toBe(false);
+    await event(lab, { do: 'set-gateway', node: 'a', ipv4: '192.168.1.1', ipv6: '2a0c:b640:99::1' });
+    expect(await reaches(lab, 'a', PUB)).toBe(true);
+    expect(await run(lab, 'a', 'ip', '-6', 'route', 'show', 'default')).toBe('');
     await expect(event(lab, { do: 'clock-step', node: 'a', byMs: 1000 })).rejects.toMatchObject({
       code: 'LAB_EVENT_UNSUPPORTED',
     });
     await expect(event(lab, { do: 'sleep', node: 'nobody' })).rejects.toMatchObject({ code: 'LAB_NODE_UNKNOWN' });
+  });
+
+  it('loses the same packets with the same seed', async () => {
+    const topology: Topology = {
+      networks: { net: { ipv4: '20.0.0.0/16' } },
+      nodes: {
+        a: {
+          kind: 'host',
+          interfaces: { eth0: { network: 'net', ipv4: '20.0.0.1', up: { loss: { model: 'bernoulli', share: 0.3 } } } },
+        },
+        b: { kind: 'host', interfaces: { eth0: { network: 'net', ipv4: '20.0.0.2' } } },
+      },
+    };
+    const answered = async (seed: number) => {
+      await using lab = await openLab(topology, { seed });
+      const text = await run(lab, 'a', 'ping', '-n', '-c', '60', '-i', '0.003', '-W', '0.2', '20.0.0.2');
+      return [...text.matchAll(/icmp_seq=(\d+)/g)].map(([, number]) => Number(number));
+    };
+    const [once, again, other] = [await answered(5), await answered(5), await answered(6)];
+    expect(again).toEqual(once);
+    expect(other).not.toEqual(once);
   });
 
   it('stops the processes of a host that sleeps', async () => {

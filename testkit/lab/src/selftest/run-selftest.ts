@@ -1,5 +1,6 @@
-/** Is the lab what it says it is: its NATs and its links, each by a tool of somebody else. */
+/** Is the lab what it says it is: its NATs and its links, each by a tool of somebody else; and does simnet agree with it. */
 
+import { agreementRows } from './agreement.ts';
 import { linkRows } from './links.ts';
 import { natKindRows } from './nat-kinds.ts';
 import type { SelftestRow } from './row.ts';
@@ -17,6 +18,8 @@ export async function runSelftest(print: (line: string) => void): Promise<boolea
   for (const row of await natKindRows(SEED)) take(row);
   print('\nLinks (ping, iperf3, counted UDP packets)');
   for await (const row of linkRows(SEED)) take(row);
+  print('\nSimnet (asked) and lab (measured), the reference peer: connected or not, round trip');
+  await agreementRows(SEED, take);
   const off = rows.filter(({ verdict }) => verdict === 'off');
   print(`\n${rows.length - off.length} of ${rows.length} as asked`);
   return off.length === 0;

@@ -114,7 +114,14 @@ async function setAddress(world: World, event: EventOf<'set-address'>): Promise<
 async function setGateway({ nodes, runner }: World, event: EventOf<'set-gateway'>): Promise<void> {
   const node = nodeOf({ nodes }, event.node);
   for (const family of FAMILIES) node.gateway[family] = event[family] ?? node.gateway[family];
-  await runner.ip(node, gatewayLines(node));
+  const routes = gatewayLines(node);
+  for (const family of FAMILIES) {
+    const gateway = event[family];
+    // A gateway that no interface reaches leaves the host without a default route, not with the old one.
+    const isReached = routes.some((line) => line.startsWith(`route replace default via ${gateway} `));
+    if (gateway !== undefined && !isReached) await runner.dropDefaultRoute(node, family);
+  }
+  await runner.ip(node, routes);
 }
 
 async function setLink({ nodes, netd }: World, event: EventOf<'set-link'>): Promise<void> {

@@ -55,6 +55,12 @@ export class NodeRunner {
     if (lines.length > 0) await runCommand('ip', ['-n', node.namespace, '-batch', '-'], `${lines.join('\n')}\n`);
   }
 
+  /** Of the main table; harmless without one. */
+  async dropDefaultRoute(node: NodePlan, family: 'ipv4' | 'ipv6'): Promise<void> {
+    const option = family === 'ipv4' ? '-4' : '-6';
+    await runCommand('ip', [option, '-n', node.namespace, 'route', 'flush', 'exact', 'default']);
+  }
+
   #spawn(node: NodePlan, group: string, extra: readonly string[], command: readonly string[], options: SpawnOptions) {
     const args = [namespaceFile(node.namespace), groupProcs(group), ...extra, '--', ...command];
     return spawn(this.#enter, args, options);
