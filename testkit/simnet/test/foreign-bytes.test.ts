@@ -3,7 +3,7 @@ import { fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { randomStream } from '../src/core/random-stream.ts';
-import { NatCore, ReferencePeer } from '../src/index.ts';
+import { NatCore, openSimnet, ReferencePeer } from '../src/index.ts';
 import {
   decodeStun,
   decodeStunAddress,
@@ -12,7 +12,7 @@ import {
   isSignedWith,
   type StunClass,
 } from '../src/stun/message.ts';
-import { PLAIN_NAT } from './topologies.ts';
+import { behindRouters, PLAIN_NAT, SERVER } from './topologies.ts';
 
 const random = randomStream(1, 'foreign bytes');
 const bytes = fc.uint8Array({ maxLength: 120 });
@@ -92,6 +92,22 @@ describe('foreign bytes', () => {
       if (answer) expect(answer.readUInt8(1)).toBe(128 | opcode);
     });
     fc.assert(property, { numRuns: fuzzRuns });
+  });
+
+  test('leave the turn service running (fuzz)', async () => {
+    using simnet = openSimnet(behindRouters({ nat: PLAIN_NAT }), { seed: 1 });
+    const socket = simnet.host('a').bindUdp();
+    const stream = await simnet.runUntil(simnet.host('a').connectTcp({ address: SERVER, port: 3478 }), 1000);
+    for (const input of fc.sample(fc.oneof(bytes, stunLike), fuzzRuns)) {
+      socket.send(input, { address: SERVER, port: 3478 });
+      await stream.write(input);
+      await simnet.run(simnet.nowMs + 1);
+    }
+    const answer = new Promise<Buffer>((resolve) => socket.onMessage(resolve));
+    await simnet.run(simnet.nowMs + 1000);
+    const message = { method: 1, class: 'request', transaction: Buffer.alloc(12, 3), attributes: [] } as const;
+    socket.send(encodeStun(message), { address: SERVER, port: 3478 });
+    expect(decodeStun(await simnet.runUntil(answer, simnet.nowMs + 1000)).class).toBe('success');
   });
 
   test('leave a reference peer as it was (fuzz)', () => {

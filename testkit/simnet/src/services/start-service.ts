@@ -2,7 +2,7 @@
 
 import type { ServiceSpec } from '@claw/scenarios';
 import type { Host } from '../host/host.ts';
-import { startStunService } from './stun-service.ts';
+import { startTurnService } from './turn-service.ts';
 
 export interface RunningService {
   close(): void;
@@ -11,7 +11,7 @@ export interface RunningService {
 export function startService(host: Host, spec: ServiceSpec): RunningService {
   switch (spec.kind) {
     case 'turn':
-      return startStunService(host, spec);
+      return startTurnService(host, spec);
     case 'http-proxy':
     case 'dns':
       return { close: () => {} };

@@ -33,6 +33,7 @@ export const STUN_ATTRIBUTE = {
   realm: 0x0014,
   nonce: 0x0015,
   xorRelayedAddress: 0x0016,
+  requestedAddressFamily: 0x0017,
   requestedTransport: 0x0019,
   xorMappedAddress: 0x0020,
   useCandidate: 0x0025,
