@@ -122,7 +122,7 @@ class ClawSession extends BaseSession {
       environment: {
         ...{ keyHolder, certificates },
         engine: createNodeDataChannelEngine(bindAddress === undefined ? {} : { bindAddress }),
-        rtc: () => ({ iceServers: iceServersOf(this.#context.services, ['udp']) }),
+        rtc: () => ({ iceServers: iceServersOf(this.#context.services, ['udp', 'tcp', 'tls']) }),
         policy: () => ({ integrity: 'require' }),
         limits: DEFAULT_SESSION_LIMITS,
         clock: systemClock,
