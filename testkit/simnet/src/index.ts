@@ -18,6 +18,7 @@ export {
   runReference,
 } from './reference/run-reference.ts';
 export type { StreamPlan, TrafficCounts } from './reference/traffic.ts';
+export { SIMNET_PROXY } from './services/http-proxy.ts';
 export { SIMNET_TURN } from './services/turn-server.ts';
 export { openSimnet, type Simnet, type SimnetOptions } from './simnet.ts';
 export type { TcpStream } from './tcp/stream.ts';

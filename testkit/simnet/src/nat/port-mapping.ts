@@ -4,6 +4,7 @@
  * malformed beyond an answer gets none; nothing throws.
  */
 
+import { familyOf } from '../net/address.ts';
 import type { Endpoint } from './flow.ts';
 import { answerNatPmp } from './nat-pmp.ts';
 import { answerPcp } from './pcp.ts';
@@ -16,7 +17,8 @@ export function answerPortMapping(
   nowMs: number,
   host: PortMappingHost,
 ): Buffer | undefined {
-  if (spoken.length === 0 || request.length < 2) return undefined;
+  const hasAddresses = familyOf(from.address) === 'ipv4' && host.outsideAddress !== '';
+  if (!hasAddresses || spoken.length === 0 || request.length < 2) return undefined;
   const bytes = Buffer.from(request);
   const epochS = Math.floor(nowMs / 1000) >>> 0;
   const usePcp = spoken.includes('pcp') && (bytes[0] !== 0 || !spoken.includes('nat-pmp'));

@@ -5,7 +5,6 @@
  */
 
 import { isIPv4, isIPv6 } from 'node:net';
-import { simnetError } from '../errors.ts';
 
 export type Family = 'ipv4' | 'ipv6';
 
@@ -14,13 +13,13 @@ export function familyOf(address: string): Family {
 }
 
 export function parseIpv4(address: string): Buffer {
-  if (!isIPv4(address)) throw simnetError('SIMNET_BAD_TOPOLOGY', `"${address}" is not an IPv4 address`);
+  if (!isIPv4(address)) throw new TypeError(`"${address}" is not an IPv4 address`);
   return Buffer.from(address.split('.').map(Number));
 }
 
 function parseIpv6(address: string): Buffer {
   if (!isIPv6(address) || address.includes('%') || address.includes('.')) {
-    throw simnetError('SIMNET_BAD_TOPOLOGY', `"${address}" is not an IPv6 address in plain hexadecimal`);
+    throw new TypeError(`"${address}" is not an IPv6 address in plain hexadecimal`);
   }
   const [head = '', tail] = address.split('::');
   const groupsOf = (text: string) => (text === '' ? [] : text.split(':'));
@@ -43,7 +42,7 @@ export function formatAddress(bytes: Uint8Array): string {
   return length < 2 ? text(groups) : `${text(groups.slice(0, start))}::${text(groups.slice(start + length))}`;
 }
 
-/** The canonical text of an address in any. Throws SIMNET_BAD_TOPOLOGY for what is none. */
+/** The canonical text of an address in any. Throws TypeError for what is none. */
 export function canonicalAddress(address: string): string {
   return formatAddress(parseAddress(address));
 }
@@ -58,7 +57,7 @@ export function parsePrefix(cidr: string): Prefix {
   const network = parseAddress(address);
   const length = Number(lengthText);
   if (!/^\d{1,3}$/.test(lengthText) || length > network.length * 8) {
-    throw simnetError('SIMNET_BAD_TOPOLOGY', `"${cidr}" is not a prefix`);
+    throw new TypeError(`"${cidr}" is not a prefix`);
   }
   const family = familyOf(address);
   return {

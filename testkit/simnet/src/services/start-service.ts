@@ -2,6 +2,7 @@
 
 import type { ServiceSpec } from '@claw/scenarios';
 import type { Host } from '../host/host.ts';
+import { startHttpProxy } from './http-proxy.ts';
 import { startTurnService } from './turn-service.ts';
 
 export interface RunningService {
@@ -13,6 +14,7 @@ export function startService(host: Host, spec: ServiceSpec): RunningService {
     case 'turn':
       return startTurnService(host, spec);
     case 'http-proxy':
+      return startHttpProxy(host, spec);
     case 'dns':
       return { close: () => {} };
   }
