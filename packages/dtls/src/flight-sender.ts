@@ -1,0 +1,176 @@
+/**
+ * Sends a flight until it is answered (RFC 6347 §4.2.4, RFC 9147 §5.8): cuts it
+ * into fragments, packs them into datagrams, repeats what is not acknowledged with
+ * a timeout that doubles, and stops where the amplification limit does.
+ */
+
+import type { RecordNumber } from './acknowledgement.ts';
+import type { AmplificationLimit } from './amplification.ts';
+import { FRAGMENT_HEADER_BYTES, type HandshakeMessage, writeFragmentHeader } from './handshake-message.ts';
+import type { RecordLayer } from './record-layer.ts';
+import { contentType } from './registry.ts';
+
+export interface FlightItem {
+  readonly epoch: number;
+  /** Nothing stands for a ChangeCipherSpec. */
+  readonly message: HandshakeMessage | undefined;
+}
+
+export interface FlightSenderOptions {
+  readonly records: RecordLayer;
+  readonly limit: AmplificationLimit;
+  readonly send: (datagram: Buffer) => void;
+  /** Largest datagram. */
+  readonly mtuBytes: number;
+  /** First timeout of a flight. */
+  readonly initialTimeoutMs: number;
+}
+
+interface Piece {
+  readonly epoch: number;
+  readonly type: number;
+  readonly content: Buffer;
+  acknowledged: boolean;
+  /** Numbers of the records that carried it. */
+  readonly sequences: number[];
+}
+
+const MAX_TIMEOUT_MS = 60_000;
+/** A fragment that carries fewer bytes than this is not worth its headers. */
+const MIN_FRAGMENT_BYTES = 32;
+/** Of a piece's records only the last few can still be acknowledged in time. */
+const MAX_SEQUENCES = 16;
+const CHANGE_CIPHER_SPEC = Buffer.from([1]);
+
+export class FlightSender {
+  readonly #options: FlightSenderOptions;
+  #pieces: Piece[] = [];
+  /** Where sending goes on; at the end all has been sent. */
+  #cursor = 0;
+  #timeoutMs: number;
+  #repeated = false;
+  #sentAtMs = 0;
+  /** When the flight is due again. */
+  deadlineMs: number | undefined;
+
+  constructor(options: FlightSenderOptions) {
+    this.#options = options;
+    this.#timeoutMs = options.initialTimeoutMs;
+  }
+
+  /** True while a part of the flight is neither acknowledged nor answered. */
+  get isOutstanding(): boolean {
+    return this.#pieces.some((piece) => !piece.acknowledged);
+  }
+
+  get timeoutMs(): number {
+    return this.#timeoutMs;
+  }
+
+  /** Sends a flight in place of the one before. `awaitsReply` is false for the last one of DTLS 1.2. */
+  begin(items: readonly FlightItem[], nowMs: number, awaitsReply: boolean): void {
+    // RFC 9147 §5.8.2: a timeout that was doubled stays, until a flight needs no repetition.
+    if (!this.#repeated) this.#timeoutMs = this.#options.initialTimeoutMs;
+    this.#repeated = false;
+    this.#pieces = items.flatMap((item) => this.#cut(item));
+    this.#cursor = 0;
+    this.deadlineMs = awaitsReply ? nowMs + this.#timeoutMs : undefined;
+    this.resume(nowMs);
+  }
+
+  /** Forgets the flight: it was answered, or the connection is over. */
+  clear(): void {
+    this.#pieces = [];
+    this.#cursor = 0;
+    this.deadlineMs = undefined;
+  }
+
+  /** Sends what the amplification limit held back, when it now allows. */
+  resume(nowMs: number): void {
+    while (this.#cursor < this.#pieces.length) if (!this.#sendDatagram(nowMs)) return;
+  }
+
+  onTimeout(nowMs: number): void {
+    if (this.deadlineMs === undefined || nowMs < this.deadlineMs) return;
+    this.#timeoutMs = Math.min(this.#timeoutMs * 2, MAX_TIMEOUT_MS);
+    this.deadlineMs = nowMs + this.#timeoutMs;
+    this.#repeat(nowMs);
+  }
+
+  /** The peer repeats its own flight, so ours was lost. Too soon after the last time it was just slow. */
+  onPeerRepeats(nowMs: number): void {
+    if (nowMs - this.#sentAtMs >= this.#options.initialTimeoutMs / 2) this.#repeat(nowMs);
+  }
+
+  /** Takes note of an ACK and repeats what it leaves out. True when it was the whole flight's last. */
+  acknowledge(numbers: readonly RecordNumber[], nowMs: number): boolean {
+    if (!this.isOutstanding) return false;
+    let progress = false;
+    for (const piece of this.#pieces) {
+      if (
+        piece.acknowledged ||
+        !numbers.some((one) => one.epoch === piece.epoch && piece.sequences.includes(one.sequence))
+      )
+        continue;
+      piece.acknowledged = true;
+      progress = true;
+    }
+    if (!this.isOutstanding) {
+      this.deadlineMs = undefined;
+      return true;
+    }
+    if (progress && nowMs - this.#sentAtMs >= this.#options.initialTimeoutMs / 4) this.#repeat(nowMs);
+    return false;
+  }
+
+  #repeat(nowMs: number): void {
+    this.#repeated = true;
+    if (this.#cursor >= this.#pieces.length) this.#cursor = 0;
+    this.resume(nowMs);
+  }
+
+  /** Fills one datagram from the cursor on; false when the limit does not allow it. */
+  #sendDatagram(nowMs: number): boolean {
+    const { records, limit, mtuBytes } = this.#options;
+    const room = Math.min(mtuBytes, limit.allowance);
+    const out = Buffer.allocUnsafe(mtuBytes);
+    let end = 0;
+    for (; this.#cursor < this.#pieces.length; this.#cursor++) {
+      const piece = this.#pieces[this.#cursor] as Piece;
+      if (piece.acknowledged) continue;
+      if (end + piece.content.length + records.overheadBytes(piece.epoch) > room) break;
+      if (piece.sequences.length >= MAX_SEQUENCES) piece.sequences.shift();
+      piece.sequences.push(records.nextSequence(piece.epoch));
+      end = records.write(piece.epoch, piece.type, piece.content, out, end);
+    }
+    if (end === 0) return false;
+    this.#sentAtMs = nowMs;
+    limit.sent(end);
+    this.#options.send(out.subarray(0, end));
+    return true;
+  }
+
+  #cut({ epoch, message }: FlightItem): Piece[] {
+    const piece = (type: number, content: Buffer): Piece => ({
+      epoch,
+      type,
+      content,
+      acknowledged: false,
+      sequences: [],
+    });
+    if (!message) return [piece(contentType.changeCipherSpec, CHANGE_CIPHER_SPEC)];
+    const overhead = this.#options.records.overheadBytes(epoch) + FRAGMENT_HEADER_BYTES;
+    const most = Math.max(this.#options.mtuBytes - overhead, MIN_FRAGMENT_BYTES);
+    const pieces: Piece[] = [];
+    let offset = 0;
+    do {
+      const length = Math.min(most, message.body.length - offset);
+      const content = Buffer.allocUnsafe(FRAGMENT_HEADER_BYTES + length);
+      writeFragmentHeader(content, message, offset, length);
+      message.body.copy(content, FRAGMENT_HEADER_BYTES, offset, offset + length);
+      pieces.push(piece(contentType.handshake, content));
+      offset += length;
+    } while (offset < message.body.length);
+    return pieces;
+  }
+}
