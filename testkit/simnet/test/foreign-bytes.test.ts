@@ -103,8 +103,8 @@ describe('foreign bytes', () => {
       await stream.write(input);
       await simnet.run(simnet.nowMs + 1);
     }
-    const answer = new Promise<Buffer>((resolve) => socket.onMessage(resolve));
     await simnet.run(simnet.nowMs + 1000);
+    const answer = new Promise<Buffer>((resolve) => socket.onMessage(resolve));
     const message = { method: 1, class: 'request', transaction: Buffer.alloc(12, 3), attributes: [] } as const;
     socket.send(encodeStun(message), { address: SERVER, port: 3478 });
     expect(decodeStun(await simnet.runUntil(answer, simnet.nowMs + 1000)).class).toBe('success');

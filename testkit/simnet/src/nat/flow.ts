@@ -28,3 +28,7 @@ export interface NatMapping {
   /** Asked for by NAT-PMP or PCP. */
   readonly explicit: boolean;
 }
+
+export function isSameEndpoint(a: Endpoint, b: Endpoint): boolean {
+  return a.address === b.address && a.port === b.port;
+}

@@ -10,7 +10,7 @@
  */
 
 import { isClawError, type Random } from '@claw/base';
-import type { Endpoint } from '../nat/flow.ts';
+import { type Endpoint, isSameEndpoint } from '../nat/flow.ts';
 import { familyOf } from '../net/address.ts';
 import { decodeStun, looksLikeStun, type StunMessage } from '../stun/message.ts';
 import { encodeCheck, encodeCheckAnswer, isCheckFor, isNomination, mappedAddressOf } from './check-messages.ts';
@@ -199,11 +199,11 @@ export class ReferencePeer {
     const mapped = mappedAddressOf(message);
     const key = message.transaction.toString('hex');
     const question = this.#asked.get(key);
-    if (!mapped || !question || !isSame(question.remote, from)) return;
+    if (!mapped || !question || !isSameEndpoint(question.remote, from)) return;
     this.#asked.delete(key);
     if (this.#servers.includes(question)) {
       question.isDone = true;
-      const isNews = !this.#options.local.some((local) => isSame(local, mapped));
+      const isNews = !this.#options.local.some((local) => isSameEndpoint(local, mapped));
       if (isNews) this.#signals.push({ token: this.#token, candidates: [mapped] });
     } else {
       this.#pairAnswered(question, nowMs);
@@ -240,7 +240,7 @@ export class ReferencePeer {
   }
 
   #addPair(local: Endpoint, remote: Endpoint, nowMs: number): Question | undefined {
-    const known = this.#pairs.find((pair) => isSame(pair.local, local) && isSame(pair.remote, remote));
+    const known = this.#pairs.find((pair) => isSameEndpoint(pair.local, local) && isSameEndpoint(pair.remote, remote));
     if (known || this.#pairs.length >= MAX_PAIRS) return known;
     const pair = { local, remote, dueMs: nowMs, asked: 0, isDone: false, isNominated: false };
     this.#pairs.push(pair);
@@ -263,8 +263,4 @@ function pairsOf(local: readonly Endpoint[], remote: readonly Endpoint[]): Quest
       .filter((to) => familyOf(to.address) === familyOf(from.address))
       .map((to) => ({ local: from, remote: to, dueMs: 0, asked: 0, isDone: false, isNominated: false })),
   );
-}
-
-function isSame(a: Endpoint, b: Endpoint): boolean {
-  return a.address === b.address && a.port === b.port;
 }

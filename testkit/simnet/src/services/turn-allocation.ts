@@ -3,7 +3,7 @@
 import { isClawError, type Timer } from '@claw/base';
 import type { Host } from '../host/host.ts';
 import type { UdpSocket } from '../host/udp.ts';
-import type { Endpoint } from '../nat/flow.ts';
+import { type Endpoint, isSameEndpoint } from '../nat/flow.ts';
 import { familyOf } from '../net/address.ts';
 import { encodeStun, encodeStunAddress, STUN_ATTRIBUTE, STUN_METHOD } from '../stun/message.ts';
 
@@ -50,7 +50,7 @@ export class TurnAllocation {
   bindChannel(number: number, peer: Endpoint): boolean {
     const bound = this.#channelTo(peer);
     const known = this.#live(number);
-    if ((bound !== undefined && bound !== number) || (known && !isSame(known.peer, peer))) return false;
+    if ((bound !== undefined && bound !== number) || (known && !isSameEndpoint(known.peer, peer))) return false;
     this.#channels.set(number, { peer, expiresAtMs: this.#nowMs + CHANNEL_MS });
     this.permit(peer.address);
     return true;
@@ -110,7 +110,7 @@ export class TurnAllocation {
   #channelTo(peer: Endpoint): number | undefined {
     for (const number of this.#channels.keys()) {
       const channel = this.#live(number);
-      if (channel && isSame(channel.peer, peer)) return number;
+      if (channel && isSameEndpoint(channel.peer, peer)) return number;
     }
     return undefined;
   }
@@ -123,8 +123,4 @@ function channelData(number: number, data: Buffer): Buffer {
   bytes.writeUInt16BE(data.length, 2);
   data.copy(bytes, 4);
   return bytes;
-}
-
-function isSame(a: Endpoint, b: Endpoint): boolean {
-  return a.address === b.address && a.port === b.port;
 }
