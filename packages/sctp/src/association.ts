@@ -1,0 +1,702 @@
+/**
+ * One SCTP association over one path, without socket, clock or timer (RFC 9260 as
+ * profiled by RFC 8831). Packets come in by `receive`, leave by `options.send`;
+ * the owner calls `handleTimeout` no later than `deadlineMs`.
+ *
+ * Invariant: the listener is called only between chunks, with the state consistent;
+ * what it asks for is sent when the outermost call ends.
+ */
+
+import type { ClawError } from '@claw/base';
+import { readU16, readU32 } from './byte-order.ts';
+import { decodeParameters, encodeChunk, encodeParameter, encodeU32s } from './chunk-codec.ts';
+import { ChunkType, COMMON_HEADER_BYTES, ErrorCause, TAG_REFLECTED } from './chunk-types.ts';
+import { createCongestion } from './congestion/create-congestion.ts';
+import { crc32c } from './crc32c.ts';
+import { type SctpErrorCode, sctpError } from './errors.ts';
+import { abortFor, Handshake } from './handshake.ts';
+import { Heartbeats, padTo } from './heartbeat.ts';
+import { decodeInitChunk, encodeInit, type InitOffer, type InitParameters } from './init-chunk.ts';
+import { MAX_STREAMS, type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
+import type { MessageOptions } from './outbound-stream.ts';
+import { PacketWriter } from './packet-writer.ts';
+import { PathMtu } from './path-mtu.ts';
+import { initialWindowBytes, Receiver } from './receiver.ts';
+import { RingQueue } from './ring-queue.ts';
+import { RoundTripTime } from './round-trip-time.ts';
+import { Sender } from './sender.ts';
+import { StreamReset } from './stream-reset.ts';
+
+export type SctpState = 'new' | 'connecting' | 'connected' | 'closing' | 'closed';
+
+export interface SctpListener {
+  onState?(state: SctpState, error: ClawError<SctpErrorCode> | undefined): void;
+  /**
+   * A whole message. It counts against the receive window until as many bytes are
+   * given to {@link SctpAssociation.release}. `data` is the listener's from now on.
+   */
+  onMessage(streamId: number, ppid: number, data: Buffer): void;
+  /** Bytes of this stream were sent for the first time, or dropped. */
+  onDrained?(streamId: number): void;
+  /** The peer will send no more on these streams, and may use them anew; none named means all. */
+  onPeerReset?(streamIds: readonly number[]): void;
+  /** Our own end of these streams is closed, or the peer refused. */
+  onResetDone?(streamIds: readonly number[], isAccepted: boolean): void;
+  /** The peer began anew: whatever was under way is lost, and every stream starts at zero. */
+  onRestart?(): void;
+}
+
+type Closing = 'none' | 'pending' | 'sent' | 'received' | 'ackSent';
+
+const NEVER = Number.POSITIVE_INFINITY;
+const MAX_CONTROL_QUEUE = 64;
+
+export class SctpAssociation {
+  listener: SctpListener = { onMessage: (_, __, data) => this.release(data.length, this.#nowMs) };
+  readonly #options: ResolvedOptions;
+  readonly #writer = new PacketWriter();
+  readonly #control = new RingQueue<Buffer>();
+  readonly #handshake: Handshake;
+  readonly #heartbeats: Heartbeats;
+  readonly #mtu: PathMtu;
+  #rtt: RoundTripTime;
+  #sender: Sender;
+  #receiver: Receiver | undefined;
+  #reset: StreamReset | undefined;
+  #state: SctpState = 'new';
+  #closing: Closing = 'none';
+  #closeAtMs = NEVER;
+  #closeAttempts = 0;
+  #heartbeatAtMs = NEVER;
+  #mayOmitChecksum = false;
+  #nowMs = 0;
+  #isBusy = false;
+  #hasWork = false;
+
+  constructor(options: SctpOptions) {
+    this.#options = resolveOptions(options);
+    const { random, initialRtoMs, maxRtoMs, localInit } = this.#options;
+    const local = localInit ? readOwnInit(localInit) : makeOffer(this.#options);
+    this.#handshake = new Handshake(
+      {
+        sendAlone: (chunk, tag) => this.#sendAlone(chunk, tag),
+        sendNext: (chunk) => this.#sendNext(chunk),
+        established: (peer, isRestart, nowMs) => this.#onEstablished(peer, isRestart, nowMs),
+        failed: (message) => this.#close(sctpError('SCTP_TIMEOUT', message)),
+      },
+      local,
+      () => makeOffer(this.#options),
+      random.bytes(32),
+      initialRtoMs,
+      maxRtoMs,
+    );
+    this.#heartbeats = new Heartbeats(random);
+    this.#mtu = new PathMtu(this.#options.initialPacketBytes, this.#options.maxPacketBytes);
+    this.#rtt = new RoundTripTime(this.#options);
+    this.#sender = this.#makeSender(local.initialTsn);
+  }
+
+  get state(): SctpState {
+    return this.#state;
+  }
+
+  /** Our INIT chunk, for the session description (SNAP). */
+  get localInit(): Buffer {
+    return encodeInit(ChunkType.init, this.#handshake.local);
+  }
+
+  /** When to call `handleTimeout`; the past when at once, infinite when never. */
+  get deadlineMs(): number {
+    if (this.#hasWork) return Number.NEGATIVE_INFINITY;
+    const { inFlight } = this.#sender;
+    let deadlineMs = Math.min(this.#handshake.timeoutAtMs, this.#closeAtMs, this.#heartbeatAtMs, this.#mtu.deadlineMs);
+    if (this.#receiver) deadlineMs = Math.min(deadlineMs, this.#receiver.sackAtMs);
+    if (this.#reset) deadlineMs = Math.min(deadlineMs, this.#reset.timeoutAtMs);
+    return Math.min(
+      deadlineMs,
+      inFlight.retransmitAtMs,
+      inFlight.probeAtMs,
+      inFlight.reorderDeadlineMs,
+      this.#pacedUntilMs,
+    );
+  }
+  #pacedUntilMs = NEVER;
+
+  /** The time of the last call that brought one. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  get smoothedRttMs(): number {
+    return this.#rtt.smoothedMs;
+  }
+
+  /** Greatest packet the path is known to carry. */
+  get packetBytes(): number {
+    return this.#mtu.packetBytes;
+  }
+
+  /** What is known of the path and the traffic, for logs and tests. */
+  get statistics(): SctpStatistics {
+    const { inFlight } = this.#sender;
+    return {
+      windowBytes: inFlight.congestion.windowBytes,
+      paceBytesPerMs: inFlight.congestion.paceBytesPerMs,
+      inFlightBytes: inFlight.bytes,
+      peerWindowBytes: inFlight.peerWindowBytes,
+      retransmissions: inFlight.retransmissions,
+      minRttMs: this.#rtt.minMs,
+      smoothedRttMs: this.#rtt.smoothedMs,
+      bufferedBytes: this.#sender.bufferedBytes,
+      heldBytes: this.#receiver?.heldBytes ?? 0,
+    };
+  }
+
+  /** Bytes handed to `sendMessage` for this stream and not yet sent once. */
+  bufferedBytes(streamId: number): number {
+    return this.#sender.stream(streamId).bufferedBytes;
+  }
+
+  /**
+   * Starts the association; both ends may. With the peer's INIT chunk from its
+   * session description there is no handshake: both ends must have both (SNAP).
+   * @throws SCTP_CLOSED, SCTP_MALFORMED
+   */
+  connect(nowMs: number, remoteInit?: Buffer): void {
+    if (this.#state !== 'new') {
+      if (this.#state === 'connecting' || this.#state === 'connected') return;
+      throw sctpError('SCTP_CLOSED', `connect: the association is ${this.#state}`);
+    }
+    const peer = remoteInit && decodeInitChunk(remoteInit);
+    if (remoteInit && !peer) throw sctpError('SCTP_MALFORMED', 'connect: the remote INIT chunk is malformed');
+    this.#run(nowMs, () => {
+      this.#setState('connecting');
+      if (peer) this.#handshake.startEstablished(peer, nowMs);
+      else this.#handshake.start(nowMs);
+    });
+  }
+
+  /**
+   * Queues a message; `data` is the association's until it is acknowledged. Before
+   * the association is up messages wait. Sent by `flush` or the next call from the driver.
+   * @throws SCTP_CLOSED
+   */
+  sendMessage(streamId: number, ppid: number, data: Buffer, nowMs: number, options: MessageOptions = {}): void {
+    if (this.#state === 'closed' || this.#closing !== 'none') {
+      throw sctpError('SCTP_CLOSED', `send: the association is ${this.#state}`);
+    }
+    this.#sender.enqueue(streamId, ppid, data, options, nowMs);
+    this.#hasWork = this.#state === 'connected';
+  }
+
+  /** Weight, or rank with the strict scheduler, of an outbound stream. */
+  setPriority(streamId: number, priority: number): void {
+    this.#sender.setPriority(streamId, priority);
+  }
+
+  /** Closes our end of a stream once its messages are sent (RFC 6525). */
+  resetStream(streamId: number): void {
+    const stream = this.#sender.stream(streamId);
+    if (stream.isEnding) return;
+    stream.isEnding = true;
+    if (stream.queue.length === 0) this.#reset?.add(streamId);
+    this.#hasWork = this.#state === 'connected';
+  }
+
+  /** The application took `bytes` of what `onMessage` brought. */
+  release(bytes: number, nowMs: number): void {
+    this.#receiver?.release(bytes, nowMs);
+  }
+
+  /** Sends what may be sent now. */
+  flush(nowMs: number): void {
+    this.#run(nowMs, () => {});
+  }
+
+  /** Takes one packet from the path; its memory is the association's from now on. Never throws. */
+  receive(packet: Buffer, nowMs: number): void {
+    this.#run(nowMs, () => this.#readPacket(packet, nowMs));
+  }
+
+  handleTimeout(nowMs: number): void {
+    this.#run(nowMs, () => this.#onTime(nowMs));
+  }
+
+  /** Another path carries the packets from now on: what was learnt of the old one is forgotten. */
+  pathChanged(nowMs: number, maxPacketBytes: number = this.#options.maxPacketBytes): void {
+    this.#run(nowMs, () => {
+      this.#mtu.restart(maxPacketBytes);
+      const { congestion, random } = this.#options;
+      this.#sender.inFlight.congestion = createCongestion(congestion, this.#mtu.packetBytes, random);
+    });
+  }
+
+  /** Closes after all that was handed in has been acknowledged (RFC 9260 §9.2). */
+  shutdown(nowMs: number): void {
+    this.#run(nowMs, () => {
+      if (this.#state === 'new' || this.#state === 'connecting') this.#close(undefined);
+      else if (this.#closing === 'none' && this.#state === 'connected') {
+        this.#closing = 'pending';
+        this.#setState('closing');
+      }
+    });
+  }
+
+  /** Closes at once and tells the peer (RFC 9260 §9.1). */
+  abort(nowMs: number, reason = ''): void {
+    this.#run(nowMs, () => {
+      if (this.#state === 'closed') return;
+      if (this.#handshake.peerTag) {
+        this.#sendAlone(abortFor(reason, ErrorCause.userInitiated), this.#handshake.peerTag);
+      }
+      this.#close(undefined);
+    });
+  }
+
+  #run(nowMs: number, work: () => void): void {
+    this.#nowMs = nowMs;
+    if (this.#isBusy) {
+      work();
+      this.#hasWork = true;
+      return;
+    }
+    this.#isBusy = true;
+    try {
+      work();
+      this.#transmit(nowMs);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  // Incoming
+
+  #readPacket(packet: Buffer, nowMs: number): void {
+    const { localPort, remotePort, zeroChecksum } = this.#options;
+    if (this.#state === 'closed' || packet.length < COMMON_HEADER_BYTES + 4) return;
+    if (readU16(packet, 0) !== remotePort || readU16(packet, 2) !== localPort) return;
+    const tag = readU32(packet, 4);
+    const checksum = packet.readUInt32LE(8);
+    if (checksum !== 0 || !zeroChecksum) {
+      packet.fill(0, 8, 12);
+      if (crc32c(packet, packet.length) !== checksum) return;
+    }
+    const firstType = packet[COMMON_HEADER_BYTES];
+    if (!this.#acceptsTag(tag, firstType as number, packet[COMMON_HEADER_BYTES + 1] as number)) return;
+    for (let at = COMMON_HEADER_BYTES; at + 4 <= packet.length; ) {
+      const length = readU16(packet, at + 2);
+      if (length < 4 || at + length > packet.length) break;
+      const type = packet[at] as number;
+      const flags = packet[at + 1] as number;
+      if (!this.#readChunk(type, flags, packet.subarray(at + 4, at + length), tag, packet.length, nowMs)) break;
+      at += (length + 3) & ~3;
+    }
+    this.#receiver?.onPacketEnd(packet.length, nowMs);
+    this.#reset?.onProgress();
+  }
+
+  /** RFC 9260 §8.5: which packets carry which tag. */
+  #acceptsTag(tag: number, type: number, flags: number): boolean {
+    if (type === ChunkType.init) return tag === 0;
+    // Checked against the tag inside the cookie.
+    if (type === ChunkType.cookieEcho) return true;
+    const isReflected = (flags & TAG_REFLECTED) !== 0;
+    if ((type === ChunkType.abort || type === ChunkType.shutdownComplete) && isReflected) {
+      return tag === this.#handshake.peerTag && tag !== 0;
+    }
+    return tag === this.#handshake.local.tag;
+  }
+
+  /** False: the rest of the packet is not read. */
+  #readChunk(type: number, flags: number, body: Buffer, tag: number, packetBytes: number, nowMs: number): boolean {
+    const receiver = this.#receiver;
+    switch (type) {
+      case ChunkType.data:
+      case ChunkType.iData:
+        if (!receiver || this.#closing === 'received' || this.#closing === 'ackSent') return true;
+        if ((type === ChunkType.iData) !== this.#isInterleaved || !receiver.onData(flags, body, packetBytes)) {
+          return this.#breach(body.length <= 12 ? 'data chunk without data' : 'data chunk of the wrong kind or size');
+        }
+        if (this.#closing === 'sent') this.#sendShutdown(nowMs);
+        return this.#state !== 'closed';
+      case ChunkType.sack:
+        return this.#onSack(body, nowMs);
+      case ChunkType.init:
+        this.#handshake.onInit(body, nowMs);
+        return false;
+      case ChunkType.initAck:
+        this.#handshake.onInitAck(body, nowMs);
+        return false;
+      case ChunkType.cookieEcho:
+        return this.#handshake.onCookieEcho(body, tag, nowMs);
+      case ChunkType.cookieAck:
+        this.#handshake.onCookieAck(nowMs);
+        return true;
+      case ChunkType.heartbeat:
+        this.#sendNext(encodeChunk(ChunkType.heartbeatAck, 0, body));
+        return true;
+      case ChunkType.heartbeatAck:
+        this.#onHeartbeatAck(body, nowMs);
+        return true;
+      case ChunkType.forwardTsn:
+      case ChunkType.iForwardTsn:
+        if (!receiver) return true;
+        if ((type === ChunkType.iForwardTsn) !== this.#isInterleaved || !receiver.onForwardTsn(body)) {
+          return this.#breach('malformed FORWARD TSN');
+        }
+        return this.#state !== 'closed';
+      case ChunkType.reconfig:
+        if (this.#reset && !this.#reset.onReconfig(body, this.#rtt.rtoMs, nowMs))
+          return this.#breach('malformed RE-CONFIG');
+        return this.#state !== 'closed';
+      case ChunkType.abort:
+        this.#close(sctpError('SCTP_ABORTED', `the peer aborted the association${abortReason(body)}`));
+        return false;
+      case ChunkType.error:
+        if (readErrorCauses(body).includes(ErrorCause.staleCookie)) this.#handshake.onStaleCookie(nowMs);
+        return true;
+      case ChunkType.shutdown:
+      case ChunkType.shutdownAck:
+      case ChunkType.shutdownComplete:
+        return this.#onShutdownChunk(type, body, nowMs);
+      case ChunkType.pad:
+        return true;
+      default:
+        return this.#onUnknownChunk(type, flags, body);
+    }
+  }
+
+  get #isInterleaved(): boolean {
+    return this.#interleaved;
+  }
+  #interleaved = false;
+
+  #onSack(body: Buffer, nowMs: number): boolean {
+    if (this.#handshake.state !== 'established') return true;
+    if (body.length < 12) return this.#breach('short SACK');
+    const gapCount = readU16(body, 8);
+    const duplicates = readU16(body, 10);
+    if (body.length < 12 + 4 * (gapCount + duplicates)) return this.#breach('SACK shorter than its blocks');
+    if (!this.#sender.inFlight.onSack(readU32(body, 0), readU32(body, 4), body, gapCount, duplicates, nowMs)) {
+      return this.#breach('SACK for what was never sent');
+    }
+    return true;
+  }
+
+  #onHeartbeatAck(body: Buffer, nowMs: number): void {
+    const info = this.#heartbeats.decode(body);
+    if (!info || info.sentMs > nowMs) return;
+    this.#heartbeats.missed = 0;
+    this.#rtt.addSample(nowMs - info.sentMs, nowMs);
+    if (info.probeBytes > 0 && this.#mtu.onProbeAcked(info.probeBytes)) {
+      this.#sender.inFlight.congestion.setPacketBytes(this.#mtu.packetBytes);
+    }
+  }
+
+  /** RFC 9260 §3.2: the two highest bits say whether to go on and whether to report. */
+  #onUnknownChunk(type: number, flags: number, body: Buffer): boolean {
+    if (type & 0x40 && this.#handshake.state === 'established') {
+      const chunk = encodeChunk(type, flags, body.subarray(0, 256));
+      this.#sendNext(encodeChunk(ChunkType.error, 0, encodeParameter(ErrorCause.unrecognizedChunk, chunk)));
+    }
+    return (type & 0x80) !== 0;
+  }
+
+  #breach(reason: string): false {
+    this.#sendAlone(abortFor(reason), this.#handshake.peerTag);
+    this.#close(sctpError('SCTP_PROTOCOL_VIOLATION', `the peer broke the protocol: ${reason}`));
+    return false;
+  }
+
+  // Shutdown (RFC 9260 §9.2)
+
+  #onShutdownChunk(type: number, body: Buffer, nowMs: number): boolean {
+    if (this.#handshake.state !== 'established') return true;
+    if (type === ChunkType.shutdownComplete) {
+      if (this.#closing === 'ackSent') this.#close(undefined);
+      return false;
+    }
+    if (type === ChunkType.shutdownAck) {
+      if (this.#closing !== 'sent' && this.#closing !== 'ackSent') return true;
+      this.#sendAlone(encodeChunk(ChunkType.shutdownComplete, 0), this.#handshake.peerTag);
+      this.#close(undefined);
+      return false;
+    }
+    if (body.length < 4) return this.#breach('short SHUTDOWN');
+    const { inFlight } = this.#sender;
+    if (!inFlight.onSack(readU32(body, 0), inFlight.peerWindowBytes + inFlight.outstandingBytes, body, 0, 0, nowMs)) {
+      return this.#breach('SHUTDOWN for what was never sent');
+    }
+    if (this.#closing === 'sent') this.#sendShutdownAck(nowMs);
+    else if (this.#closing !== 'ackSent') {
+      this.#closing = 'received';
+      this.#setState('closing');
+    }
+    return true;
+  }
+
+  #continueShutdown(nowMs: number): void {
+    if (!this.#sender.isDrained) return;
+    if (this.#closing === 'pending') this.#sendShutdown(nowMs);
+    else if (this.#closing === 'received') this.#sendShutdownAck(nowMs);
+  }
+
+  #sendShutdown(nowMs: number): void {
+    this.#closing = 'sent';
+    this.#closeAtMs = nowMs + this.#rtt.rtoMs * 2 ** Math.min(this.#closeAttempts, 6);
+    this.#sendNext(encodeChunk(ChunkType.shutdown, 0, encodeU32s(this.#receiver?.cumulativeTsn ?? 0)));
+  }
+
+  #sendShutdownAck(nowMs: number): void {
+    this.#closing = 'ackSent';
+    this.#closeAtMs = nowMs + this.#rtt.rtoMs * 2 ** Math.min(this.#closeAttempts, 6);
+    this.#sendNext(encodeChunk(ChunkType.shutdownAck, 0));
+  }
+
+  // Life
+
+  #onEstablished(peer: InitParameters, isRestart: boolean, nowMs: number): void {
+    const options = this.#options;
+    const { local, rttMs } = this.#handshake;
+    this.#interleaved = peer.hasInterleaving && local.hasInterleaving;
+    this.#mayOmitChecksum = peer.acceptsZeroChecksum && options.zeroChecksum;
+    if (isRestart) {
+      this.#control.clear();
+      this.#rtt = new RoundTripTime(options);
+      this.#sender = this.#makeSender(local.initialTsn);
+      this.#closing = 'none';
+      this.#closeAtMs = NEVER;
+    }
+    if (rttMs > 0) this.#rtt.addSample(rttMs, nowMs);
+    this.#sender.start(peer.receiveWindowBytes, this.#interleaved);
+    this.#receiver = new Receiver({
+      initialTsn: peer.initialTsn,
+      isInterleaved: this.#interleaved,
+      windowBytes: options.receiveWindowBytes,
+      maxMessageBytes: options.maxMessageBytes,
+      delayedAckMs: options.delayedAckMs,
+      deliver: (streamId, ppid, data) => this.listener.onMessage(streamId, ppid, data),
+    });
+    this.#reset = new StreamReset(
+      {
+        sendNext: (chunk) => this.#sendNext(chunk),
+        lastSentTsn: () => (this.#sender.inFlight.chunks.nextTsn - 1) >>> 0,
+        hasAllThrough: (tsn) => this.#receiver?.hasAllThrough(tsn) ?? false,
+        peerReset: (streamIds) => {
+          this.#receiver?.resetStreams(streamIds);
+          this.listener.onPeerReset?.(streamIds);
+        },
+        resetAsked: (streamIds) => {
+          for (const id of streamIds) this.resetStream(id);
+        },
+        resetDone: (streamIds, isAccepted) => {
+          for (const id of streamIds) {
+            if (isAccepted) this.#sender.stream(id).restart();
+            if (isAccepted && this.#sender.stream(id).queue.length === 0) this.#sender.forget(id);
+          }
+          this.listener.onResetDone?.(streamIds, isAccepted);
+        },
+      },
+      local.initialTsn,
+      peer.initialTsn,
+    );
+    this.#mtu.start();
+    this.#touch(nowMs);
+    this.#setState('connected');
+    if (isRestart) this.listener.onRestart?.();
+  }
+
+  #makeSender(initialTsn: number): Sender {
+    const { congestion, random, scheduler } = this.#options;
+    return new Sender({
+      initialTsn,
+      scheduler,
+      congestion: createCongestion(congestion, this.#mtu.packetBytes, random),
+      rtt: this.#rtt,
+      onDrained: (stream) => {
+        if (stream.isEnding && stream.queue.length === 0) this.#reset?.add(stream.id);
+        this.listener.onDrained?.(stream.id);
+      },
+    });
+  }
+
+  #setState(state: SctpState, error?: ClawError<SctpErrorCode>): void {
+    if (this.#state === state || this.#state === 'closed') return;
+    this.#state = state;
+    this.listener.onState?.(state, error);
+  }
+
+  #close(error: ClawError<SctpErrorCode> | undefined): void {
+    this.#handshake.stop();
+    this.#closeAtMs = NEVER;
+    this.#heartbeatAtMs = NEVER;
+    this.#pacedUntilMs = NEVER;
+    this.#mtu.deadlineMs = NEVER;
+    this.#receiver = undefined;
+    this.#reset = undefined;
+    this.#control.clear();
+    this.#sender = this.#makeSender(0);
+    this.#setState('closed', error);
+  }
+
+  // Time
+
+  #onTime(nowMs: number): void {
+    const { inFlight } = this.#sender;
+    if (nowMs >= this.#handshake.timeoutAtMs) this.#handshake.onTimeout(nowMs);
+    if (nowMs >= inFlight.reorderDeadlineMs) inFlight.onReorderTimeout(nowMs);
+    if (nowMs >= inFlight.retransmitAtMs) this.#onRetransmitTimeout(nowMs);
+    else if (nowMs >= inFlight.probeAtMs) inFlight.onProbeTimeout();
+    if (nowMs >= this.#mtu.deadlineMs) this.#mtu.onTimeout();
+    if (this.#reset && nowMs >= this.#reset.timeoutAtMs) {
+      this.#reset.onTimeout(this.#rtt.rtoMs, nowMs);
+      if (this.#reset.timeouts > this.#options.maxTimeouts) this.#giveUp('stream resets are not answered');
+    }
+    if (nowMs >= this.#heartbeatAtMs) this.#onHeartbeatTime(nowMs);
+    if (nowMs >= this.#closeAtMs) {
+      if (++this.#closeAttempts > this.#options.maxTimeouts) this.#giveUp('the shutdown is not answered');
+      else if (this.#closing === 'sent') this.#sendShutdown(nowMs);
+      else this.#sendShutdownAck(nowMs);
+    }
+  }
+
+  #onRetransmitTimeout(nowMs: number): void {
+    const { inFlight } = this.#sender;
+    inFlight.onRetransmitTimeout(nowMs);
+    if (inFlight.timeouts > this.#options.maxTimeouts) this.#giveUp('data is not acknowledged');
+    else if (inFlight.timeouts >= 2 && this.#mtu.onBlackHole())
+      inFlight.congestion.setPacketBytes(this.#mtu.packetBytes);
+  }
+
+  #onHeartbeatTime(nowMs: number): void {
+    if (this.#heartbeats.missed++ > this.#options.maxTimeouts) {
+      this.#giveUp('heartbeats are not answered');
+      return;
+    }
+    this.#touch(nowMs);
+    if (this.#sender.isDrained) this.#sender.inFlight.chunks.trim();
+    this.#sendNext(this.#heartbeats.encode({ sentMs: nowMs, probeBytes: 0 }));
+  }
+
+  #touch(nowMs: number): void {
+    const { heartbeatIntervalMs } = this.#options;
+    this.#heartbeatAtMs = heartbeatIntervalMs > 0 ? nowMs + heartbeatIntervalMs : NEVER;
+  }
+
+  #giveUp(message: string): void {
+    this.#close(sctpError('SCTP_TIMEOUT', message));
+  }
+
+  // Outgoing
+
+  #transmit(nowMs: number): void {
+    this.#hasWork = false;
+    const isUp = this.#handshake.state === 'established' && this.#state !== 'closed';
+    if (!isUp) return;
+    this.#reset?.pump(this.#rtt.rtoMs, nowMs);
+    if (this.#mtu.isProbeDue) this.#sendMtuProbe(nowMs);
+    const sender = this.#sender;
+    for (;;) {
+      if (this.#closing !== 'none') this.#continueShutdown(nowMs);
+      const receiver = this.#receiver;
+      const hasData = sender === this.#sender && sender.maySend(nowMs);
+      const isSackDue = receiver !== undefined && receiver.sackAtMs <= nowMs;
+      if (!receiver || (!hasData && !isSackDue && this.#control.length === 0)) break;
+      if (!this.#sendPacket(sender, receiver, hasData, isSackDue, nowMs)) break;
+      if (hasData) this.#touch(nowMs);
+      // Streams whose last message has just left may end now.
+      this.#reset?.pump(this.#rtt.rtoMs, nowMs);
+    }
+    this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs(nowMs) : NEVER;
+  }
+
+  #sendPacket(sender: Sender, receiver: Receiver, hasData: boolean, isSackDue: boolean, nowMs: number): boolean {
+    const { localPort, remotePort } = this.#options;
+    const writer = this.#writer;
+    writer.open(localPort, remotePort, this.#handshake.peerTag, this.#mtu.packetBytes);
+    for (let chunk = this.#control.peek(); chunk; chunk = this.#control.peek()) {
+      if (chunk.length > writer.roomBytes && !writer.isEmpty) break;
+      writer.addBuilt(chunk);
+      this.#control.shift();
+    }
+    if (isSackDue || (hasData && receiver.hasUnacked)) receiver.writeSack(writer, nowMs);
+    if (hasData) sender.fill(writer, nowMs);
+    const { isEmpty } = writer;
+    if (!isEmpty) this.#options.send(writer.finish(!this.#mayOmitChecksum));
+    writer.close();
+    return !isEmpty;
+  }
+
+  #sendNext(chunk: Buffer): void {
+    if (this.#control.length < MAX_CONTROL_QUEUE) this.#control.push(chunk);
+    this.#hasWork = true;
+  }
+
+  #sendAlone(chunk: Buffer, tag: number, pad?: Buffer): void {
+    const { localPort, remotePort } = this.#options;
+    const writer = new PacketWriter();
+    writer.open(localPort, remotePort, tag, 65_535);
+    writer.addBuilt(chunk);
+    if (pad) writer.addBuilt(pad);
+    this.#options.send(writer.finish(!pad || !this.#mayOmitChecksum));
+    writer.close();
+  }
+
+  #sendMtuProbe(nowMs: number): void {
+    const { probeBytes } = this.#mtu;
+    this.#mtu.onProbeSent(Math.max(this.#rtt.rtoMs, 500), nowMs);
+    const heartbeat = this.#heartbeats.encode({ sentMs: nowMs, probeBytes });
+    this.#sendAlone(heartbeat, this.#handshake.peerTag, padTo(probeBytes, COMMON_HEADER_BYTES));
+  }
+}
+
+export interface SctpStatistics {
+  readonly windowBytes: number;
+  readonly paceBytesPerMs: number;
+  readonly inFlightBytes: number;
+  readonly peerWindowBytes: number;
+  readonly retransmissions: number;
+  readonly minRttMs: number;
+  readonly smoothedRttMs: number;
+  readonly bufferedBytes: number;
+  /** Received and not yet taken by the application. */
+  readonly heldBytes: number;
+}
+
+/** An INIT chunk for a session description that is written before the association is made (SNAP). */
+export function createInit(options: SctpOptions): Buffer {
+  return encodeInit(ChunkType.init, makeOffer(resolveOptions(options)));
+}
+
+function makeOffer(options: ResolvedOptions): InitOffer {
+  const random = options.random.bytes(8);
+  return {
+    tag: readU32(random, 0) || 1,
+    receiveWindowBytes: initialWindowBytes(options.receiveWindowBytes, options.maxMessageBytes),
+    outboundStreams: MAX_STREAMS,
+    inboundStreams: MAX_STREAMS,
+    initialTsn: readU32(random, 4),
+    hasInterleaving: options.interleaving,
+    acceptsZeroChecksum: options.zeroChecksum,
+  };
+}
+
+function readOwnInit(chunk: Buffer): InitOffer {
+  const own = decodeInitChunk(chunk);
+  if (!own) throw sctpError('SCTP_MALFORMED', 'localInit is no INIT chunk');
+  return own;
+}
+
+function readErrorCauses(body: Buffer): number[] {
+  return decodeParameters(body)?.map(({ type }) => type) ?? [];
+}
+
+function abortReason(body: Buffer): string {
+  const cause = decodeParameters(body)?.[0];
+  if (!cause) return '';
+  const text = cause.value
+    .subarray(0, 128)
+    .toString('latin1')
+    .replaceAll(/[^\x20-\x7e]/g, '');
+  return ` (cause ${cause.type}${text ? `: ${text}` : ''})`;
+}

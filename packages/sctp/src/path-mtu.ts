@@ -1,0 +1,86 @@
+/**
+ * Packetization-layer path-MTU discovery (RFC 8899): one probe at a time, up a
+ * ladder of sizes that paths have, as a HEARTBEAT with a PAD chunk; a size counts
+ * once its HEARTBEAT ACK is here. Three losses end the search for a while.
+ */
+
+const LADDER_BYTES = [1200, 1280, 1360, 1408, 1432, 2048, 4096, 8192, 8900, 16_384, 32_768, 65_000];
+const MAX_ATTEMPTS = 3;
+const RETRY_SEARCH_MS = 600_000;
+const NEVER = Number.POSITIVE_INFINITY;
+
+export class PathMtu {
+  /** Greatest packet that may be sent. */
+  packetBytes: number;
+  /** The size being probed, 0 when none is. */
+  probeBytes = 0;
+  /** A probe should leave now. */
+  isProbeDue = false;
+  deadlineMs = NEVER;
+  #basePacketBytes: number;
+  #maxPacketBytes: number;
+  #attempts = 0;
+
+  constructor(basePacketBytes: number, maxPacketBytes: number) {
+    this.#basePacketBytes = Math.min(basePacketBytes, maxPacketBytes);
+    this.#maxPacketBytes = maxPacketBytes;
+    this.packetBytes = this.#basePacketBytes;
+  }
+
+  /** The path is up: search. */
+  start(): void {
+    this.#next();
+  }
+
+  /** Another path: back to the base, then search. */
+  restart(maxPacketBytes: number): void {
+    this.#maxPacketBytes = maxPacketBytes;
+    this.packetBytes = Math.min(this.#basePacketBytes, maxPacketBytes);
+    this.#next();
+  }
+
+  onProbeSent(timeoutMs: number, nowMs: number): void {
+    this.isProbeDue = false;
+    this.#attempts++;
+    this.deadlineMs = nowMs + timeoutMs;
+  }
+
+  /** True when `packetBytes` has grown. */
+  onProbeAcked(bytes: number): boolean {
+    if (bytes !== this.probeBytes || bytes <= this.packetBytes) return false;
+    this.packetBytes = bytes;
+    this.#next();
+    return true;
+  }
+
+  onTimeout(): void {
+    if (this.probeBytes === 0) this.#next();
+    else if (this.#attempts < MAX_ATTEMPTS) {
+      this.isProbeDue = true;
+      this.deadlineMs = NEVER;
+    } else {
+      this.deadlineMs += RETRY_SEARCH_MS;
+      this.probeBytes = 0;
+    }
+  }
+
+  /** Packets of the present size vanish, small ones may not (RFC 8899 §4.3); true when `packetBytes` has shrunk. */
+  onBlackHole(): boolean {
+    if (this.packetBytes <= this.#basePacketBytes) return false;
+    this.packetBytes = this.#basePacketBytes;
+    this.#maxPacketBytes = this.#basePacketBytes;
+    this.probeBytes = 0;
+    this.isProbeDue = false;
+    this.deadlineMs = NEVER;
+    return true;
+  }
+
+  #next(): void {
+    const candidate = LADDER_BYTES.find((bytes) => bytes > this.packetBytes) ?? this.#maxPacketBytes;
+    const bytes = Math.min(candidate, this.#maxPacketBytes);
+    this.#attempts = 0;
+    this.deadlineMs = NEVER;
+    this.probeBytes = bytes > this.packetBytes ? bytes : 0;
+    this.isProbeDue = this.probeBytes > 0;
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * Stream reset (RFC 6525): one outgoing request at a time, for all streams that
+ * ended meanwhile, repeated until answered; the peer's requests are carried out
+ * once every TSN they cover has arrived, and answered the same when they repeat.
+ */
+
+import { readU16, readU32, writeU16, writeU32 } from './byte-order.ts';
+import { decodeParameters, encodeChunk, encodeParameter, encodeU32s } from './chunk-codec.ts';
+import { ChunkType, ParameterType } from './chunk-types.ts';
+
+export interface StreamResetHost {
+  sendNext(chunk: Buffer): void;
+  lastSentTsn(): number;
+  hasAllThrough(tsn: number): boolean;
+  /** The peer has ended these streams of its own; none named means all. */
+  peerReset(streamIds: readonly number[]): void;
+  /** The peer asks us to end these streams of ours. */
+  resetAsked(streamIds: readonly number[]): void;
+  /** Our request was answered. */
+  resetDone(streamIds: readonly number[], isAccepted: boolean): void;
+}
+
+const Result = { nothingToDo: 0, performed: 1, denied: 2, badSequence: 5, inProgress: 6 } as const;
+const NEVER = Number.POSITIVE_INFINITY;
+const MAX_STREAMS_A_REQUEST = 256;
+
+interface PeerRequest {
+  readonly sequence: number;
+  readonly streamIds: readonly number[];
+  readonly lastTsn: number;
+}
+
+export class StreamReset {
+  timeoutAtMs = NEVER;
+  /** Repetitions of the request that waits for its answer. */
+  timeouts = 0;
+  readonly #host: StreamResetHost;
+  readonly #ending = new Set<number>();
+  #nextSequence: number;
+  #request: { readonly sequence: number; readonly streamIds: readonly number[]; readonly chunk: Buffer } | undefined;
+  #peerSequence: number;
+  #lastResult: number = Result.nothingToDo;
+  #deferred: PeerRequest | undefined;
+
+  /** The request numbers of each side start at its initial TSN. */
+  constructor(host: StreamResetHost, localTsn: number, peerTsn: number) {
+    this.#host = host;
+    this.#nextSequence = localTsn;
+    this.#peerSequence = peerTsn;
+  }
+
+  /** All messages of this stream have been sent: end it. */
+  add(streamId: number): void {
+    this.#ending.add(streamId);
+  }
+
+  get isIdle(): boolean {
+    return !this.#request && this.#ending.size === 0;
+  }
+
+  /** Sends the next request if none is out. */
+  pump(rtoMs: number, nowMs: number): void {
+    if (this.#request || this.#ending.size === 0) return;
+    const streamIds = [...this.#ending].slice(0, MAX_STREAMS_A_REQUEST);
+    for (const id of streamIds) this.#ending.delete(id);
+    const value = Buffer.alloc(12 + 2 * streamIds.length);
+    writeU32(value, 0, this.#nextSequence);
+    writeU32(value, 4, (this.#peerSequence - 1) >>> 0);
+    writeU32(value, 8, this.#host.lastSentTsn());
+    streamIds.forEach((id, at) => writeU16(value, 12 + 2 * at, id));
+    const chunk = encodeChunk(ChunkType.reconfig, 0, encodeParameter(ParameterType.outgoingReset, value));
+    this.#request = { sequence: this.#nextSequence, streamIds, chunk };
+    this.#nextSequence = (this.#nextSequence + 1) >>> 0;
+    this.timeouts = 0;
+    this.#transmit(rtoMs, nowMs);
+  }
+
+  onTimeout(rtoMs: number, nowMs: number): void {
+    this.timeouts++;
+    this.#transmit(rtoMs * 2 ** Math.min(this.timeouts, 6), nowMs);
+  }
+
+  /** Reads a RE-CONFIG chunk; false: malformed. */
+  onReconfig(body: Buffer, rtoMs: number, nowMs: number): boolean {
+    const parameters = decodeParameters(body);
+    if (!parameters || parameters.length > 2) return false;
+    for (const { type, value } of parameters) {
+      if (type === ParameterType.reconfigResponse) {
+        if (value.length < 8) return false;
+        this.#onResponse(readU32(value, 0), readU32(value, 4), rtoMs, nowMs);
+      } else {
+        if (value.length < 4) return false;
+        if (!this.#onRequest(type, value)) return false;
+      }
+    }
+    return true;
+  }
+
+  /** More has arrived: a request that had to wait may be due. */
+  onProgress(): void {
+    const request = this.#deferred;
+    if (request && this.#host.hasAllThrough(request.lastTsn)) this.#perform(request);
+  }
+
+  #transmit(timeoutMs: number, nowMs: number): void {
+    if (!this.#request) return;
+    this.timeoutAtMs = nowMs + timeoutMs;
+    this.#host.sendNext(this.#request.chunk);
+  }
+
+  #onResponse(sequence: number, result: number, rtoMs: number, nowMs: number): void {
+    const request = this.#request;
+    if (!request || request.sequence !== sequence) return;
+    if (result === Result.inProgress) {
+      this.timeouts = 0;
+      this.timeoutAtMs = nowMs + rtoMs;
+      return;
+    }
+    this.#request = undefined;
+    this.timeoutAtMs = NEVER;
+    this.#host.resetDone(request.streamIds, result === Result.performed || result === Result.nothingToDo);
+  }
+
+  #onRequest(type: number, value: Buffer): boolean {
+    const sequence = readU32(value, 0);
+    if (sequence === (this.#peerSequence - 1) >>> 0) {
+      this.#respond(sequence, this.#lastResult);
+      return true;
+    }
+    if (sequence !== this.#peerSequence) {
+      this.#respond(sequence, Result.badSequence);
+      return true;
+    }
+    if (type === ParameterType.outgoingReset) {
+      if (value.length < 12 || value.length % 2 !== 0) return false;
+      const request = { sequence, streamIds: readStreamIds(value, 12), lastTsn: readU32(value, 8) };
+      if (this.#host.hasAllThrough(request.lastTsn)) this.#perform(request);
+      else {
+        this.#deferred = request;
+        this.#respond(sequence, Result.inProgress);
+      }
+      return true;
+    }
+    this.#peerSequence = (sequence + 1) >>> 0;
+    this.#lastResult = type === ParameterType.incomingReset ? Result.performed : Result.denied;
+    if (type === ParameterType.incomingReset) this.#host.resetAsked(readStreamIds(value, 4));
+    this.#respond(sequence, this.#lastResult);
+    return true;
+  }
+
+  #perform(request: PeerRequest): void {
+    this.#deferred = undefined;
+    this.#peerSequence = (request.sequence + 1) >>> 0;
+    this.#lastResult = Result.performed;
+    this.#host.peerReset(request.streamIds);
+    this.#respond(request.sequence, Result.performed);
+  }
+
+  #respond(sequence: number, result: number): void {
+    const parameter = encodeParameter(ParameterType.reconfigResponse, encodeU32s(sequence, result));
+    this.#host.sendNext(encodeChunk(ChunkType.reconfig, 0, parameter));
+  }
+}
+
+function readStreamIds(value: Buffer, from: number): number[] {
+  const streamIds: number[] = [];
+  for (let at = from; at + 2 <= value.length; at += 2) streamIds.push(readU16(value, at));
+  return streamIds;
+}

@@ -1,0 +1,74 @@
+/** Bulk transfers in virtual time, and what they measure. */
+
+import { type Link, type LinkOptions, percentile } from './link.ts';
+import { Pair, type PairOptions } from './pair.ts';
+
+const MESSAGE = Buffer.alloc(16_384);
+const BUFFERED_BYTES = 1_000_000;
+
+/** Keeps a's channel full, and counts what b gets. */
+export class Bulk {
+  readonly pair: Pair;
+  receivedBytes = 0;
+
+  constructor(pair: Pair, timerGrainMs = 0) {
+    this.pair = pair;
+    pair.a.timerGrainMs = timerGrainMs;
+    pair.b.timerGrainMs = timerGrainMs;
+    const channel = pair.a.open({ label: 'bulk', priority: 128 });
+    channel.bufferedAmountLowThreshold = BUFFERED_BYTES / 2;
+    const fill = () => {
+      while (channel.bufferedAmount < BUFFERED_BYTES) channel.send(MESSAGE, pair.simulation.nowMs);
+    };
+    channel.onBufferedAmountLow = fill;
+    pair.b.onMessage = ({ data }) => {
+      this.receivedBytes += data.length;
+    };
+    fill();
+    pair.a.settle();
+  }
+}
+
+export interface BulkResult {
+  readonly mbps: number;
+  readonly queueP95Ms: number;
+}
+
+/** Megabits of payload a second, counted from `warmUpMs` on. */
+export function measureBulk(link: LinkOptions, options: PairOptions, durationMs: number, warmUpMs = 0): BulkResult {
+  const pair = new Pair(link, options).connect();
+  const bulk = new Bulk(pair, 1);
+  pair.run(warmUpMs);
+  const before = bulk.receivedBytes;
+  pair.forward.isRecording = true;
+  pair.run(durationMs);
+  return {
+    mbps: ((bulk.receivedBytes - before) * 8) / durationMs / 1000,
+    queueP95Ms: percentile(pair.forward.queueDelaysMs, 0.95),
+  };
+}
+
+export interface ShareResult {
+  readonly mbps: readonly number[];
+  readonly forward: Link;
+}
+
+/** Flows of these kinds over one bottleneck. */
+export function measureShares(
+  link: LinkOptions,
+  kinds: readonly PairOptions[],
+  warmUpMs: number,
+  durationMs: number,
+): ShareResult {
+  const first = new Pair(link, kinds[0]!);
+  const pairs = kinds.map((options, at) =>
+    at === 0 ? first : new Pair({ ...link, seed: (link.seed ?? 1) + 10 * at }, options, first),
+  );
+  const bulks = pairs.map((pair) => new Bulk(pair.connect(), 1));
+  first.run(warmUpMs);
+  const before = bulks.map(({ receivedBytes }) => receivedBytes);
+  first.forward.isRecording = true;
+  first.run(durationMs);
+  const mbps = bulks.map(({ receivedBytes }, at) => ((receivedBytes - before[at]!) * 8) / durationMs / 1000);
+  return { mbps, forward: first.forward };
+}
