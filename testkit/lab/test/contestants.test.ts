@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer as createProxy } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -23,8 +23,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 
 async function placesFor(name: string, services: LabServices = {}, proxyOnly = false) {
   const place = async (role: string) => {
-    const own = join(folder, `${name}-${proxyOnly}-${role}`);
-    await mkdir(own);
+    const own = await mkdtemp(join(folder, `${name}-${role}-`));
     return { services, peerAddresses: ['127.0.0.1'], proxyOnly, seed: 1, folder: own };
   };
   return { contextA: await place('a'), contextB: await place('b') };
@@ -55,27 +54,33 @@ const runnable: Record<string, boolean> = {
 };
 
 for (const [name, here] of Object.entries(runnable)) {
-  test.skipIf(!here)(`${name} connects, answers pings, moves bytes, and leaves nothing running`, async () => {
-    const options = { name, spawnA: plainly, spawnB: plainly, signalDelayMs: 5, timeoutMs: 10_000 };
-    const peers = await connectPeers({ ...options, ...(await placesFor(name)) });
-    const pids = [peers.a.pid!, peers.b.pid!];
-    try {
-      expect(peers.reasons).toEqual({});
-      expect(peers.connected).toBe(true);
-      expect(peers.connectMs).toBeGreaterThan(0);
-      expect(peers.path?.type).toBe('direct');
-      const measured = await peers.a.measure({ pings: 5, bulkMs: 1000, watchMs: 200 });
-      expect(measured.ended).toBeUndefined();
-      expect(measured.roundTripMs).toHaveLength(5);
-      expect(measured.roundTripMs).not.toContain(null);
-      expect(measured.bulk?.bytes).toBeGreaterThan(100_000);
-      expect(measured.watch?.received.b).toBeGreaterThan(0);
-      pids.push(...descendants(pids));
-    } finally {
-      await peers.close();
-    }
-    expect(await gone(pids)).toEqual([]);
-  });
+  // Bare libdatachannel loses some set-ups on loopback to a race of its own ("unknown CA"); others may not fail once.
+  const retry = name === 'node-datachannel' ? 2 : 0;
+  test.skipIf(!here)(
+    `${name} connects, answers pings, moves bytes, and leaves nothing running`,
+    { retry },
+    async () => {
+      const options = { name, spawnA: plainly, spawnB: plainly, signalDelayMs: 5, timeoutMs: 10_000 };
+      const peers = await connectPeers({ ...options, ...(await placesFor(name)) });
+      const pids = [peers.a.pid!, peers.b.pid!];
+      try {
+        expect(peers.reasons).toEqual({});
+        expect(peers.connected).toBe(true);
+        expect(peers.connectMs).toBeGreaterThan(0);
+        expect(peers.path?.type).toBe('direct');
+        const measured = await peers.a.measure({ pings: 5, bulkMs: 1000, watchMs: 200 });
+        expect(measured.ended).toBeUndefined();
+        expect(measured.roundTripMs).toHaveLength(5);
+        expect(measured.roundTripMs).not.toContain(null);
+        expect(measured.bulk?.bytes).toBeGreaterThan(100_000);
+        expect(measured.watch?.received.b).toBeGreaterThan(0);
+        pids.push(...descendants(pids));
+      } finally {
+        await peers.close();
+      }
+      expect(await gone(pids)).toEqual([]);
+    },
+  );
 }
 
 test('a contestant that cannot connect is a result with its own reason', async () => {

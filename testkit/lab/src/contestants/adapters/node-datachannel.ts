@@ -4,7 +4,7 @@
  * leave a callback: it would abort the process.
  */
 
-import { cleanup, type IceServer, PeerConnection } from 'node-datachannel';
+import { cleanup, type IceServer, initLogger, PeerConnection } from 'node-datachannel';
 import type { Adapter, PathFacts, PeerContext } from '../contract.ts';
 import { BaseSession } from './base-session.ts';
 import { Gate } from './gate.ts';
@@ -39,6 +39,8 @@ class NativeSession extends BaseSession {
   readonly #early: { candidate: string; mid: string }[] = [];
   readonly #context: PeerContext;
   #described = false;
+  /** What the library logged last: the only place that tells why a handshake failed. */
+  #complaint = '';
 
   constructor(context: PeerContext) {
     super();
@@ -53,6 +55,7 @@ class NativeSession extends BaseSession {
       maxMessageSize: 262_144,
     });
     process.once('exit', cleanup);
+    initLogger('Error', (_level, message) => this.#guard(() => this.#complain(message)));
     const connection = this.#connection;
     this.#channel = connection.createDataChannel('lab', { negotiated: true, id: 0 });
     this.#listen();
@@ -116,7 +119,13 @@ class NativeSession extends BaseSession {
     if (signal.type === 'offer') connection.setLocalDescription('answer');
   }
 
-  #over(reason: string): void {
+  #complain(message: string): void {
+    console.error(message);
+    this.#complaint ||= `: ${message.replace(/^.*@\d+: /, '')}`;
+  }
+
+  #over(state: string): void {
+    const reason = state + this.#complaint;
     this.#opened.reject(new Error(reason));
     this.end(reason);
     this.#gate.fail(reason);
