@@ -1,1 +1,24 @@
-export {};
+export { canonicalAddress, formatAddress, type TransportAddress } from './address.ts';
+export type { LocalAddress } from './agent/gatherer.ts';
+export { IceAgent, type IceAgentStats } from './agent/ice-agent.ts';
+export type {
+  CandidateFacts,
+  CheckObservation,
+  EgressFacts,
+  EgressKind,
+  IceAgentOptions,
+  IceHooks,
+  IceLimits,
+  IceOutput,
+  IceParameters,
+  IceRequest,
+  IceState,
+  IceTiming,
+  PairFacts,
+  PairState,
+} from './agent/types.ts';
+export { type Candidate, type CandidateType, type LocalCandidate, type TcpType } from './candidate/candidate.ts';
+export { formatCandidate, parseCandidate } from './candidate/candidate-line.ts';
+export type { IceServer } from './candidate/server-url.ts';
+export type { IceErrorCode } from './errors.ts';
+export { classifyDatagram, type DatagramKind } from './stun/demultiplex.ts';

@@ -1,0 +1,103 @@
+/**
+ * Consent freshness (RFC 7675): the pair in use is asked every five seconds, and
+ * after thirty without an answer nothing is sent on it any more. An answer that is
+ * late is asked for again soon, so that a dead path shows within seconds; pairs
+ * held in reserve are asked less often, which also keeps NAT mappings open
+ * (RFC 8445 §11).
+ */
+
+import type { Random } from '@claw/base';
+import type { CandidatePair } from './candidate-pair.ts';
+import type { IceTiming } from './types.ts';
+
+interface Watch {
+  dueMs: number;
+  /** When the first check left that has not been answered. */
+  silentSinceMs: number | undefined;
+  isSilent: boolean;
+}
+
+/** Of pairs in reserve; NATs keep UDP mappings for 30 s or more. */
+const RESERVE_INTERVAL_MS = 15_000;
+const RESERVE_PAIRS = 4;
+const RETRY_MS = 500;
+
+export class ConsentMonitor {
+  readonly #timing: Required<IceTiming>;
+  readonly #random: Random;
+  readonly #watches = new Map<CandidatePair, Watch>();
+
+  constructor(timing: Required<IceTiming>, random: Random) {
+    this.#timing = timing;
+    this.#random = random;
+  }
+
+  /** Call when any check of the pair was answered. */
+  answered(pair: CandidatePair, isActive: boolean, nowMs: number): void {
+    if (!this.#watches.has(pair) && this.#watches.size > RESERVE_PAIRS && !isActive) return;
+    this.#watches.set(pair, { dueMs: nowMs + this.#intervalMs(isActive), silentSinceMs: undefined, isSilent: false });
+  }
+
+  forget(pair: CandidatePair): void {
+    this.#watches.delete(pair);
+  }
+
+  forgetAll(): void {
+    this.#watches.clear();
+  }
+
+  /** The pair became the one in use: asked at the shorter interval from now on. */
+  activate(pair: CandidatePair, nowMs: number): void {
+    const watch = this.#watches.get(pair);
+    const dueMs = nowMs + this.#intervalMs(true);
+    if (watch) watch.dueMs = Math.min(watch.dueMs, dueMs);
+    else this.#watches.set(pair, { dueMs, silentSinceMs: undefined, isSilent: false });
+  }
+
+  /** Asks all pairs that are watched now: somebody suspects the path. */
+  probe(nowMs: number): void {
+    for (const watch of this.#watches.values()) watch.dueMs = Math.min(watch.dueMs, nowMs);
+  }
+
+  /** False once a pair has been silent for too long. */
+  isLive(pair: CandidatePair): boolean {
+    return this.#watches.get(pair)?.isSilent !== true;
+  }
+
+  /** Sends what is due. Returns pairs whose consent has expired. */
+  handleTimeout(ask: (pair: CandidatePair) => void, nowMs: number): CandidatePair[] {
+    const expired: CandidatePair[] = [];
+    for (const [pair, watch] of this.#watches) {
+      if (nowMs >= pair.lastAnswerMs + this.#timing.consentExpiryMs) {
+        expired.push(pair);
+        continue;
+      }
+      if (nowMs >= this.#silentAtMs(watch)) watch.isSilent = true;
+      if (watch.dueMs > nowMs) continue;
+      watch.silentSinceMs ??= nowMs;
+      watch.dueMs = nowMs + Math.max(watch.isSilent ? 2 * RETRY_MS : RETRY_MS, 2 * (pair.roundTripMs ?? 0));
+      ask(pair);
+    }
+    for (const pair of expired) this.#watches.delete(pair);
+    return expired;
+  }
+
+  get deadlineMs(): number {
+    let deadlineMs = Number.POSITIVE_INFINITY;
+    for (const [pair, watch] of this.#watches) {
+      const expiryMs = pair.lastAnswerMs + this.#timing.consentExpiryMs;
+      deadlineMs = Math.min(deadlineMs, watch.dueMs, expiryMs);
+      if (!watch.isSilent) deadlineMs = Math.min(deadlineMs, this.#silentAtMs(watch));
+    }
+    return deadlineMs;
+  }
+
+  #silentAtMs({ silentSinceMs }: Watch): number {
+    return silentSinceMs === undefined ? Number.POSITIVE_INFINITY : silentSinceMs + this.#timing.disconnectedMs;
+  }
+
+  #intervalMs(isActive: boolean): number {
+    const intervalMs = isActive ? this.#timing.consentIntervalMs : RESERVE_INTERVAL_MS;
+    return intervalMs * (0.8 + 0.4 * this.#random.fraction());
+  }
+}

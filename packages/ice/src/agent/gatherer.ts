@@ -1,0 +1,477 @@
+/**
+ * Gathering (RFC 8445 §5.1.1): a socket for each local address, what STUN servers
+ * see of it, and allocations on TURN servers over UDP, TCP or TLS. Each transaction
+ * waits for its turn at the pacer. Gathering may be called again when addresses
+ * come; candidates are told as they are found (RFC 8838).
+ */
+
+import type { Random } from '@claw/base';
+import { canonicalAddress, familyOf, sameAddress, type TransportAddress } from '../address.ts';
+import {
+  ACTIVE_TCP_PORT,
+  type CandidateType,
+  candidatePriority,
+  foundationOf,
+  type LocalCandidate,
+  type TcpType,
+} from '../candidate/candidate.ts';
+import type { ServerAddress } from '../candidate/server-url.ts';
+import { ATTRIBUTE } from '../stun/constants.ts';
+import { addressOf } from '../stun/message.ts';
+import type { Transactions } from '../stun/transactions.ts';
+import { TurnAllocation } from '../turn/allocation.ts';
+import { Relay } from '../turn/relay.ts';
+import { type Base, UdpBase } from './base.ts';
+import { encodeBindingRequest } from './check-messages.ts';
+import type { EgressGate, EgressTransport } from './egress-gate.ts';
+
+export interface LocalAddress {
+  readonly address: string;
+}
+
+export interface GathererEvents {
+  nextId(): number;
+  onBase(base: Base, nowMs: number): void;
+  onBaseLost(base: Base, nowMs: number): void;
+  onCandidate(candidate: LocalCandidate, nowMs: number): void;
+  onActiveTcp(candidate: LocalCandidate, nowMs: number): void;
+  /** Asks for addresses; the answer may come at once. */
+  resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void;
+}
+
+export interface GathererOptions {
+  readonly gate: EgressGate;
+  readonly random: Random;
+  readonly transactions: Transactions;
+  readonly servers: readonly ServerAddress[];
+  readonly relayOnly: boolean;
+  readonly tcpTypes: readonly TcpType[];
+  readonly useProxy: boolean;
+  readonly rtoMs: number;
+  readonly usernameFragment: () => string;
+  readonly events: GathererEvents;
+}
+
+interface UdpTransport extends EgressTransport {
+  readonly base: UdpBase;
+  readonly preference: number;
+}
+
+/** A connection to a TURN server, opened or on its way. */
+interface ServerStream {
+  readonly id: number;
+  readonly server: ServerAddress;
+  readonly address: TransportAddress;
+  readonly hops: number;
+  relay: Relay | undefined;
+}
+
+interface TurnPlace {
+  readonly server: ServerAddress;
+  readonly address: TransportAddress;
+  readonly hops: number;
+}
+
+const MAX_LOCAL_ADDRESSES = 64;
+const MAX_ALTERNATES = 3;
+/** Of one server: two are enough to survive the loss of an interface. */
+const MAX_RELAYS_PER_SERVER = 2;
+/** Keeps the mapping that a signalled reflexive candidate stands for (RFC 8445 §11). */
+const KEEP_MAPPING_MS = 20_000;
+
+export class Gatherer {
+  readonly #options: GathererOptions;
+  readonly #udp = new Map<number, UdpTransport>();
+  readonly #streams = new Map<number, ServerStream>();
+  readonly #relays: Relay[] = [];
+  /** Resolved servers, to be asked from each socket that comes later too. */
+  readonly #stunPlaces: TurnPlace[] = [];
+  readonly #turnPlaces: TurnPlace[] = [];
+  readonly #queue: ((nowMs: number) => void)[] = [];
+  readonly #opening = new Map<number, { readonly kind: 'udp' | 'listener'; readonly address: string }>();
+  readonly #listeners = new Map<number, LocalCandidate>();
+  readonly #preferences = new Map<string, number>();
+  #outstanding = 0;
+  #serversStarted = false;
+  #keepMappingsAtMs = Number.POSITIVE_INFINITY;
+
+  constructor(options: GathererOptions) {
+    this.#options = options;
+  }
+
+  /** Nothing more will come unless addresses do. */
+  get isComplete(): boolean {
+    return this.#outstanding === 0 && this.#queue.length === 0 && this.#opening.size === 0;
+  }
+
+  get hasWork(): boolean {
+    return this.#queue.length > 0;
+  }
+
+  get deadlineMs(): number {
+    let deadlineMs = this.#keepMappingsAtMs;
+    for (const relay of this.#relays) deadlineMs = Math.min(deadlineMs, relay.deadlineMs);
+    return deadlineMs;
+  }
+
+  gather(addresses: readonly LocalAddress[], nowMs: number): void {
+    const { gate, events, tcpTypes, relayOnly } = this.#options;
+    for (const each of addresses) {
+      const address = canonicalAddress(each.address);
+      if (address === undefined || this.#preferences.has(address) || this.#preferences.size >= MAX_LOCAL_ADDRESSES)
+        continue;
+      this.#preferences.set(address, 8191 - this.#preferences.size);
+      const id = events.nextId();
+      this.#opening.set(id, { kind: 'udp', address });
+      gate.request({ type: 'bind-udp', id, address });
+      if (relayOnly) continue;
+      if (tcpTypes.includes('active')) this.#addActiveTcp(address, nowMs);
+      if (!tcpTypes.includes('passive')) continue;
+      const listenerId = events.nextId();
+      this.#opening.set(listenerId, { kind: 'listener', address });
+      gate.request({ type: 'listen-tcp', id: listenerId, address });
+    }
+    if (!this.#serversStarted) this.#startServers(nowMs);
+  }
+
+  /** True when the id was one of ours. */
+  transportOpened(id: number, local: TransportAddress, nowMs: number): boolean {
+    const stream = this.#streams.get(id);
+    if (stream) {
+      this.#allocate(stream, { id, protocol: stream.server.protocol, local }, nowMs);
+      return true;
+    }
+    const opening = this.#opening.get(id);
+    if (!opening) return false;
+    this.#opening.delete(id);
+    if (opening.kind === 'udp') this.#openUdp(id, local, nowMs);
+    else this.#openListener(id, local, nowMs);
+    return true;
+  }
+
+  /** Failed to open, or broke. True when the id was one of ours. */
+  transportFailed(id: number, nowMs: number): boolean {
+    if (this.#opening.delete(id)) return true;
+    if (this.#listeners.delete(id)) return true;
+    const udp = this.#udp.get(id);
+    if (udp) {
+      this.#udp.delete(id);
+      this.#preferences.delete(udp.local.address);
+      udp.base.isOpen = false;
+      this.#options.events.onBaseLost(udp.base, nowMs);
+      for (const relay of [...this.#relays]) {
+        if (relay.allocation.options.transport.id === id) this.#loseRelay(relay, nowMs);
+      }
+      return true;
+    }
+    const stream = this.#streams.get(id);
+    if (!stream) return false;
+    this.#streams.delete(id);
+    if (stream.relay) this.#loseRelay(stream.relay, nowMs);
+    else this.#outstanding -= 1;
+    return true;
+  }
+
+  udpBase(id: number): UdpBase | undefined {
+    return this.#udp.get(id)?.base;
+  }
+
+  /** The passive candidate that accepted connections belong to. */
+  listener(id: number): LocalCandidate | undefined {
+    return this.#listeners.get(id);
+  }
+
+  isServerStream(id: number): boolean {
+    return this.#streams.has(id);
+  }
+
+  /** Where the server of a stream is, or what stands for it. */
+  streamServer(id: number): TransportAddress | undefined {
+    return this.#streams.get(id)?.address;
+  }
+
+  /** The relay whose server speaks from there. */
+  relayFrom(transportId: number, remote: TransportAddress): Relay | undefined {
+    for (const relay of this.#relays) {
+      const { transport, address } = relay.allocation.options;
+      if (transport.id === transportId && sameAddress(address, remote)) return relay;
+    }
+    return undefined;
+  }
+
+  /** A peer that relayed packets may come from. */
+  permit(address: string): void {
+    for (const relay of this.#relays) relay.permit(address);
+  }
+
+  relays(): readonly Relay[] {
+    return this.#relays;
+  }
+
+  /** Starts one paced transaction. */
+  startNext(nowMs: number): boolean {
+    const next = this.#queue.shift();
+    next?.(nowMs);
+    return next !== undefined;
+  }
+
+  /** `isWaiting`: no pair is in use, so mappings matter to those who have yet to answer. */
+  handleTimeout(isWaiting: boolean, nowMs: number): void {
+    for (const relay of this.#relays) relay.handleTimeout(nowMs);
+    if (nowMs < this.#keepMappingsAtMs) return;
+    this.#keepMappingsAtMs = nowMs + KEEP_MAPPING_MS;
+    if (!isWaiting) return;
+    for (const udp of this.#udp.values()) {
+      if (udp.base.reflexive.length > 0) {
+        for (const place of this.#stunPlaces) this.#queueBinding(udp, place, true);
+      }
+    }
+  }
+
+  close(): void {
+    for (const relay of this.#relays.splice(0)) relay.close();
+    const ids = [...this.#udp.keys(), ...this.#listeners.keys(), ...this.#streams.keys(), ...this.#opening.keys()];
+    for (const id of ids) this.#options.gate.request({ type: 'close', id });
+    this.#udp.clear();
+    this.#listeners.clear();
+    this.#streams.clear();
+    this.#opening.clear();
+    this.#queue.length = 0;
+  }
+
+  #openUdp(id: number, local: TransportAddress, nowMs: number): void {
+    const { gate, events, relayOnly } = this.#options;
+    const preference = this.#preferences.get(local.address) ?? 0;
+    const candidate = this.#candidate({ type: 'host', ...local, preference });
+    const transport = { id, protocol: 'udp' as const, local };
+    const udp = { ...transport, base: new UdpBase(gate, transport, candidate), preference };
+    this.#udp.set(id, udp);
+    if (!relayOnly) {
+      events.onBase(udp.base, nowMs);
+      events.onCandidate(candidate, nowMs);
+    }
+    for (const place of this.#stunPlaces) this.#queueBinding(udp, place, false);
+    for (const place of this.#turnPlaces) this.#queueAllocation(udp, place);
+  }
+
+  #openListener(id: number, local: TransportAddress, nowMs: number): void {
+    const preference = this.#preferences.get(local.address) ?? 0;
+    const candidate = this.#candidate({ type: 'host', ...local, preference, tcpType: 'passive' });
+    this.#listeners.set(id, candidate);
+    this.#options.events.onCandidate(candidate, nowMs);
+  }
+
+  #addActiveTcp(address: string, nowMs: number): void {
+    const preference = this.#preferences.get(address) ?? 0;
+    const candidate = this.#candidate({ type: 'host', address, port: ACTIVE_TCP_PORT, preference, tcpType: 'active' });
+    this.#options.events.onActiveTcp(candidate, nowMs);
+    this.#options.events.onCandidate(candidate, nowMs);
+  }
+
+  #startServers(nowMs: number): void {
+    this.#serversStarted = true;
+    const { servers, events, useProxy } = this.#options;
+    for (const server of servers) {
+      if (server.kind === 'stun' && server.protocol !== 'udp') continue;
+      // The proxy looks names up itself.
+      if (server.protocol !== 'udp' && useProxy) {
+        this.#connect({ server, address: { address: server.host, port: server.port }, hops: 0 });
+        continue;
+      }
+      if (canonicalAddress(server.host) !== undefined) {
+        this.#addServer(server, server.host, nowMs);
+        continue;
+      }
+      this.#outstanding += 1;
+      const answer = (addresses: readonly string[], atMs: number) => {
+        this.#outstanding -= 1;
+        for (const family of [4, 6] as const) {
+          const address = addresses.find((each) => familyOf(each) === family);
+          if (address !== undefined) this.#addServer(server, address, atMs);
+        }
+      };
+      events.resolve(server.host, answer, nowMs);
+    }
+  }
+
+  #addServer(server: ServerAddress, host: string, nowMs: number): void {
+    const address = canonicalAddress(host);
+    if (address === undefined) return;
+    const place = { server, address: { address, port: server.port }, hops: 0 };
+    if (server.protocol !== 'udp') return this.#connect(place);
+    (server.kind === 'stun' ? this.#stunPlaces : this.#turnPlaces).push(place);
+    for (const udp of this.#udp.values()) {
+      if (server.kind === 'stun') this.#queueBinding(udp, place, false);
+      else this.#queueAllocation(udp, place);
+    }
+    if (this.#keepMappingsAtMs === Number.POSITIVE_INFINITY) this.#keepMappingsAtMs = nowMs + KEEP_MAPPING_MS;
+  }
+
+  #connect(place: TurnPlace): void {
+    const { gate, events, useProxy } = this.#options;
+    const id = events.nextId();
+    this.#streams.set(id, { ...place, id, relay: undefined });
+    this.#outstanding += 1;
+    const { server } = place;
+    const isPermitted = gate.request({
+      type: 'connect-tcp',
+      id,
+      remote: place.address,
+      ...(server.protocol === 'tls' ? { tlsServerName: server.host } : {}),
+      ...(useProxy ? { useProxy } : {}),
+    });
+    if (isPermitted) return;
+    this.#streams.delete(id);
+    this.#outstanding -= 1;
+  }
+
+  #queueBinding(udp: UdpTransport, place: TurnPlace, isRefresh: boolean): void {
+    const { address } = place;
+    if (familyOf(address.address) !== familyOf(udp.local.address) || this.#options.relayOnly) return;
+    const { gate, random, transactions, rtoMs } = this.#options;
+    if (!isRefresh) this.#outstanding += 1;
+    const finish = () => {
+      if (!isRefresh) this.#outstanding -= 1;
+    };
+    this.#queue.push((nowMs) => {
+      const id = random.bytes(12);
+      const bytes = encodeBindingRequest(id);
+      transactions.start(
+        {
+          id,
+          rtoMs,
+          ...(isRefresh ? { maxTransmissions: 3 } : {}),
+          transmit: () => gate.send('gather', udp, bytes, address),
+          onResponse: (message, { via, from, nowMs: atMs }) => {
+            if (via !== udp.id || !sameAddress(from, address)) return false;
+            finish();
+            const mapped = message.class === 'success' ? addressOf(message, ATTRIBUTE.xorMappedAddress) : undefined;
+            if (mapped) this.#foundReflexive(udp, mapped, place.server.url, atMs);
+            return true;
+          },
+          onTimeout: finish,
+        },
+        nowMs,
+      );
+    });
+  }
+
+  #foundReflexive(udp: UdpTransport, mapped: TransportAddress, url: string, nowMs: number): void {
+    const { base } = udp;
+    base.isProven = true;
+    if (this.#options.relayOnly || sameAddress(mapped, udp.local) || base.reflexive.length >= 8) return;
+    if (base.reflexive.some((each) => each.type === 'srflx' && sameAddress(each, mapped))) return;
+    const candidate = this.#candidate({ type: 'srflx', ...mapped, preference: udp.preference, base: udp.local, url });
+    base.reflexive.push(candidate);
+    this.#options.events.onCandidate(candidate, nowMs);
+  }
+
+  #queueAllocation(udp: UdpTransport, place: TurnPlace): void {
+    if (familyOf(place.address.address) !== familyOf(udp.local.address)) return;
+    this.#outstanding += 1;
+    this.#queue.push((nowMs) => {
+      if (this.#hasEnoughRelays(place.server)) this.#outstanding -= 1;
+      else this.#startAllocation(udp, place, udp.preference, nowMs);
+    });
+  }
+
+  #allocate(stream: ServerStream, transport: EgressTransport, nowMs: number): void {
+    // Behind a proxy the server has no address that we know; its URL's stands for it.
+    this.#startAllocation(transport, stream, 0, nowMs);
+  }
+
+  #startAllocation(transport: EgressTransport, place: TurnPlace, preference: number, nowMs: number): void {
+    const { gate, random, transactions, rtoMs, events } = this.#options;
+    const { server, address, hops } = place;
+    let relay: Relay | undefined;
+    let isPending = true;
+    const finish = () => {
+      if (isPending) this.#outstanding -= 1;
+      isPending = false;
+    };
+    const allocation = new TurnAllocation({
+      server,
+      address,
+      transport,
+      isReliable: server.protocol !== 'udp',
+      gate,
+      random,
+      transactions,
+      rtoMs,
+      events: {
+        onAllocated: (relayed, mapped, atMs) => {
+          finish();
+          const udp = this.#udp.get(transport.id);
+          if (this.#hasEnoughRelays(server)) return allocation.close();
+          if (udp && mapped) this.#foundReflexive(udp, mapped, server.url, atMs);
+          const related = mapped ?? transport.local;
+          const { url, protocol } = server;
+          const facts = { type: 'relay' as const, ...relayed, preference, base: relayed, related, url };
+          relay = new Relay(events.nextId(), allocation, this.#candidate({ ...facts, relayProtocol: protocol }));
+          this.#relays.push(relay);
+          const stream = this.#streams.get(transport.id);
+          if (stream) stream.relay = relay;
+          events.onBase(relay, atMs);
+          events.onCandidate(relay.candidate, atMs);
+        },
+        onFailed: (_error, atMs) => {
+          finish();
+          if (relay) this.#loseRelay(relay, atMs);
+        },
+        onAlternate: (alternate, atMs) => {
+          const next = { server, address: alternate, hops: hops + 1 };
+          const isNew = !sameAddress(alternate, address) && hops < MAX_ALTERNATES;
+          if (isNew && server.protocol !== 'udp') this.#connect(next);
+          if (isNew && server.protocol === 'udp' && familyOf(alternate.address) === familyOf(address.address)) {
+            this.#outstanding += 1;
+            this.#startAllocation(transport, next, preference, atMs);
+          }
+          finish();
+        },
+      },
+    });
+    allocation.start(nowMs);
+  }
+
+  #hasEnoughRelays(server: ServerAddress): boolean {
+    return this.#relays.filter((relay) => relay.allocation.options.server === server).length >= MAX_RELAYS_PER_SERVER;
+  }
+
+  #loseRelay(relay: Relay, nowMs: number): void {
+    const at = this.#relays.indexOf(relay);
+    if (at < 0) return;
+    this.#relays.splice(at, 1);
+    relay.close();
+    this.#options.events.onBaseLost(relay, nowMs);
+  }
+
+  #candidate(facts: {
+    readonly type: CandidateType;
+    readonly address: string;
+    readonly port: number;
+    readonly preference: number;
+    readonly tcpType?: TcpType;
+    readonly base?: TransportAddress;
+    readonly related?: TransportAddress;
+    readonly relayProtocol?: 'udp' | 'tcp' | 'tls';
+    readonly url?: string;
+  }): LocalCandidate {
+    const { type, address, port, tcpType, relayProtocol, url } = facts;
+    const protocol = tcpType ? 'tcp' : 'udp';
+    const related = facts.related ?? facts.base;
+    return {
+      foundation: foundationOf(type, facts.base?.address ?? address, relayProtocol ?? protocol, url),
+      component: 1,
+      protocol,
+      priority: candidatePriority({ type, protocol, tcpType, relayProtocol, localPreference: facts.preference }),
+      address,
+      port,
+      type,
+      ...(tcpType ? { tcpType } : {}),
+      ...(related ? { related } : {}),
+      usernameFragment: this.#options.usernameFragment(),
+      ...(relayProtocol ? { relayProtocol } : {}),
+      ...(url === undefined ? {} : { url }),
+    };
+  }
+}

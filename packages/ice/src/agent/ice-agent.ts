@@ -1,0 +1,634 @@
+/**
+ * A full ICE agent (RFC 8445) for one data stream, sans-IO: packets, answers of the
+ * driver and the time come in by methods, everything goes out by `output`. It never
+ * waits: data may flow as soon as one pair is valid, one round trip after both
+ * sides know each other.
+ *
+ * Every method that can act takes `nowMs` of a monotonic clock; call
+ * {@link IceAgent.handleTimeout} when {@link IceAgent.deadlineMs} is reached.
+ */
+
+import { canonicalAddress, type TransportAddress } from '../address.ts';
+import type { Candidate, LocalCandidate } from '../candidate/candidate.ts';
+import { parseServers } from '../candidate/server-url.ts';
+import { iceError } from '../errors.ts';
+import { ATTRIBUTE, ERROR, METHOD } from '../stun/constants.ts';
+import { classifyDatagram } from '../stun/demultiplex.ts';
+import { StreamDeframer } from '../stun/framing.ts';
+import { verifyIntegrity } from '../stun/integrity.ts';
+import { decodeStun, type StunMessage, textOf, unknownRequired } from '../stun/message.ts';
+import { Transactions } from '../stun/transactions.ts';
+import type { Relay } from '../turn/relay.ts';
+import { type Base, StreamBase } from './base.ts';
+import type { CandidatePair } from './candidate-pair.ts';
+import { encodeCheckError } from './check-messages.ts';
+import { ConsentMonitor } from './consent.ts';
+import { EgressGate } from './egress-gate.ts';
+import { Gatherer, type LocalAddress } from './gatherer.ts';
+import { Nominator } from './nominator.ts';
+import { Pacer } from './pacer.ts';
+import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
+import { type CheckPurpose, type IceRole, Session, type SessionContext } from './session.ts';
+import type { IceAgentOptions, IceLimits, IceParameters, IceState, IceTiming, PairFacts } from './types.ts';
+
+export interface IceAgentStats {
+  readonly state: IceState;
+  readonly isControlling: boolean;
+  readonly selected: PairFacts | undefined;
+  readonly pairs: readonly PairFacts[];
+  readonly packetsOut: number;
+  /** Packets, connections and look-ups that the egress policy kept in. */
+  readonly refused: number;
+  /** Packets that came in and were none of ours. */
+  readonly packetsIgnored: number;
+}
+
+interface Stream {
+  readonly base: StreamBase;
+  readonly deframer: StreamDeframer;
+}
+
+/** Errors answered a second at most, so that nobody uses us to flood others. */
+const ERRORS_A_SECOND = 20;
+
+export class IceAgent {
+  readonly #options: IceAgentOptions;
+  readonly #timing: Required<IceTiming>;
+  readonly #limits: Required<IceLimits>;
+  readonly #gate: EgressGate;
+  readonly #transactions = new Transactions();
+  readonly #pacer: Pacer;
+  readonly #role: IceRole;
+  readonly #context: SessionContext;
+  readonly #gatherer: Gatherer;
+  readonly #nominator: Nominator;
+  readonly #consent: ConsentMonitor;
+  readonly #bases = new Set<Base>();
+  readonly #activeTcp: LocalCandidate[] = [];
+  readonly #localCandidates: LocalCandidate[] = [];
+  readonly #streams = new Map<number, Stream>();
+  readonly #deframers = new Map<number, StreamDeframer>();
+  readonly #resolving = new Map<number, (addresses: readonly string[], nowMs: number) => void>();
+  #session: Session;
+  /** Carries the data while a restarted session has no valid pair. */
+  #previous: Session | undefined;
+  #active: CandidatePair | undefined;
+  #state: IceState = 'new';
+  #nextId = 1;
+  #checkingSinceMs: number | undefined;
+  #hasGathered = false;
+  #saidComplete = false;
+  #errorsLeft = ERRORS_A_SECOND;
+  #errorsSinceMs = Number.NEGATIVE_INFINITY;
+  #packetsIgnored = 0;
+
+  /** Throws `ICE_SERVER_INVALID`, `ICE_PARAMETERS_INVALID`. */
+  constructor(options: IceAgentOptions) {
+    const {
+      random,
+      output,
+      servers = [],
+      transportPolicy = 'all',
+      tcpTypes = ['active', 'passive'],
+      hooks = {},
+    } = options;
+    this.#options = options;
+    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#gate = new EgressGate(output, options.egress);
+    this.#pacer = new Pacer(this.#timing);
+    this.#role = {
+      isControlling: options.controlling,
+      tieBreaker: options.tieBreaker ?? random.bytes(8).readBigUInt64BE(),
+    };
+    this.#nominator = new Nominator(this.#timing);
+    this.#consent = new ConsentMonitor(this.#timing, random);
+    this.#context = {
+      random,
+      role: this.#role,
+      transactions: this.#transactions,
+      pacer: this.#pacer,
+      timing: this.#timing,
+      limits: this.#limits,
+      hooks,
+      events: {
+        onAnswer: (pair, purpose, nowMs) => this.#answered(pair, purpose, nowMs),
+        onUnanswered: () => {},
+        onNominated: (pair, nowMs) => this.#nominated(pair, nowMs),
+        onRoleChange: () => this.#session.roleChanged(),
+        connect: (base) => this.#connect(base),
+        streamTo: (local, remote) => this.#streamTo(local, remote),
+        onRemoteCandidate: (candidate) => this.#remoteCandidateAdded(candidate),
+      },
+    };
+    const local = options.localParameters ? checkParameters(options.localParameters) : randomParameters(random);
+    this.#session = new Session(this.#context, local);
+    this.#gatherer = new Gatherer({
+      gate: this.#gate,
+      random,
+      transactions: this.#transactions,
+      servers: parseServers(servers),
+      relayOnly: transportPolicy === 'relay',
+      tcpTypes,
+      useProxy: options.useProxy ?? false,
+      rtoMs: this.#timing.rtoMs,
+      usernameFragment: () => this.#session.local.usernameFragment,
+      events: {
+        nextId: () => this.#nextId++,
+        onBase: (base) => this.#addBase(base),
+        onBaseLost: (base, nowMs) => this.#removeBase(base, nowMs),
+        onCandidate: (candidate) => {
+          this.#localCandidates.push(candidate);
+          options.output.onCandidate?.(candidate);
+        },
+        onActiveTcp: (candidate) => {
+          this.#activeTcp.push(candidate);
+          for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
+        },
+        resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
+      },
+    });
+  }
+
+  get localParameters(): IceParameters {
+    return this.#session.local;
+  }
+
+  get remoteParameters(): IceParameters | undefined {
+    return this.#session.remote;
+  }
+
+  /** Those found so far; `onCandidate` tells of each as it comes. */
+  get localCandidates(): readonly LocalCandidate[] {
+    return this.#localCandidates;
+  }
+
+  /** `onCandidate(null)` was called and nothing came since. */
+  get isGatheringComplete(): boolean {
+    return this.#saidComplete;
+  }
+
+  get state(): IceState {
+    return this.#state;
+  }
+
+  get isControlling(): boolean {
+    return this.#role.isControlling;
+  }
+
+  /** A pair carries data: {@link IceAgent.sendDatagram} works. */
+  get isWritable(): boolean {
+    return this.#active !== undefined;
+  }
+
+  /** When {@link IceAgent.handleTimeout} wants to be called; Infinity when never, in the past when at once. */
+  get deadlineMs(): number {
+    if (this.#state === 'closed') return Number.POSITIVE_INFINITY;
+    const hasWork = this.#gatherer.hasWork || (this.#session.remote !== undefined && this.#session.list.hasWork);
+    const paced = hasWork ? this.#pacer.nextMs : Number.POSITIVE_INFINITY;
+    const failing = this.#state === 'checking' ? this.#failAtMs : Number.POSITIVE_INFINITY;
+    const nominating = this.#role.isControlling ? this.#nominator.deadlineMs : Number.POSITIVE_INFINITY;
+    const consent = this.#consent.deadlineMs;
+    return Math.min(this.#transactions.deadlineMs, paced, this.#gatherer.deadlineMs, consent, nominating, failing);
+  }
+
+  /**
+   * Begins with these addresses of the machine, the best first. Call again with
+   * addresses that came; those known are passed over.
+   */
+  gather(addresses: readonly LocalAddress[], nowMs: number): void {
+    this.#assertOpen();
+    this.#hasGathered = true;
+    this.#saidComplete = false;
+    this.#gatherer.gather(addresses, nowMs);
+    this.#run(nowMs);
+  }
+
+  /** The peer's credentials. New ones after the first are its answer to, or its wish for, a restart. */
+  setRemoteParameters(remote: IceParameters, nowMs: number): void {
+    this.#assertOpen();
+    checkParameters(remote);
+    const before = this.#session.remote;
+    if (before && before.usernameFragment !== remote.usernameFragment) this.restart(nowMs);
+    this.#session.remote = remote;
+    if (remote.isLite && !this.#role.isControlling) {
+      this.#role.isControlling = true;
+      this.#session.roleChanged();
+    }
+    this.#checkingSinceMs ??= nowMs;
+    this.#run(nowMs);
+  }
+
+  /** A candidate of the current remote generation. Names in `.local` are resolved by the driver. */
+  addRemoteCandidate(candidate: Candidate, nowMs: number): void {
+    this.#assertOpen();
+    const { usernameFragment } = candidate;
+    const expected = this.#session.remote?.usernameFragment;
+    // From before a restart.
+    if (usernameFragment !== undefined && expected !== undefined && usernameFragment !== expected) return;
+    const session = this.#session;
+    if (canonicalAddress(candidate.address) !== undefined) session.addRemote(candidate);
+    else {
+      const add = (addresses: readonly string[]) => {
+        for (const address of addresses.slice(0, 4)) session.addRemote({ ...candidate, address });
+      };
+      this.#resolve(candidate.address, add, nowMs);
+    }
+    this.#run(nowMs);
+  }
+
+  /** The peer has told all its candidates. */
+  endOfCandidates(nowMs: number): void {
+    this.#session.remoteEnded = true;
+    this.#run(nowMs);
+  }
+
+  /** New credentials and a new check list (RFC 8445 §9). Data stays on the old pair until a new one is valid. */
+  restart(nowMs: number, local?: IceParameters): IceParameters {
+    this.#assertOpen();
+    const parameters = local ? checkParameters(local) : randomParameters(this.#options.random);
+    const old = this.#session;
+    const hasPath = old.validPairs().length > 0;
+    if (hasPath) {
+      this.#previous?.close();
+      this.#previous = old;
+    } else old.close();
+    this.#session = new Session(this.#context, parameters);
+    for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
+    this.#checkingSinceMs = undefined;
+    this.#saidComplete = false;
+    for (const [at, candidate] of this.#localCandidates.entries()) {
+      this.#localCandidates[at] = { ...candidate, usernameFragment: parameters.usernameFragment };
+    }
+    this.#run(nowMs);
+    return parameters;
+  }
+
+  /**
+   * Sends on the pair in use. False when there is none or the policy says no; as with UDP, the rest is silence.
+   * The bytes belong to the driver until it has sent them.
+   */
+  sendDatagram(bytes: Uint8Array, nowMs = 0): boolean {
+    const pair = this.#active;
+    if (!pair || !pair.base.send('data', bytes, pair.peer, nowMs)) return false;
+    pair.bytesSent += bytes.length;
+    pair.packetsSent += 1;
+    return true;
+  }
+
+  /** Everything that a transport received: a datagram, or bytes of a stream. The bytes are not kept. */
+  receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
+    if (this.#state === 'closed') return;
+    const udp = this.#gatherer.udpBase(transportId);
+    if (udp) {
+      const relay = this.#gatherer.relayFrom(transportId, remote);
+      if (relay && this.#receiveFromServer(relay, bytes, nowMs)) return;
+      this.#receiveDatagram(udp, transportId, bytes, remote, nowMs);
+      return;
+    }
+    this.#receiveStream(transportId, bytes, remote, nowMs);
+  }
+
+  transportOpened(id: number, local: TransportAddress, nowMs: number): void {
+    if (this.#state === 'closed') return;
+    const stream = this.#streams.get(id);
+    if (stream) stream.base.opened();
+    else if (this.#gatherer.isServerStream(id)) this.#deframers.set(id, new StreamDeframer('turn'));
+    if (!stream && !this.#gatherer.transportOpened(id, local, nowMs))
+      this.#options.output.request({ type: 'close', id });
+    this.#run(nowMs);
+  }
+
+  /** It could not be opened, or it broke: an interface went, a connection ended. */
+  transportFailed(id: number, nowMs: number): void {
+    if (this.#state === 'closed') return;
+    const stream = this.#streams.get(id);
+    this.#deframers.delete(id);
+    if (stream) {
+      this.#streams.delete(id);
+      this.#removeBase(stream.base, nowMs);
+    } else this.#gatherer.transportFailed(id, nowMs);
+    this.#run(nowMs);
+  }
+
+  /** A connection on a listener. Returns its transport id, or `undefined` when there are too many: close it. */
+  transportAccepted(listenerId: number, remote: TransportAddress, nowMs: number): number | undefined {
+    const candidate = this.#gatherer.listener(listenerId);
+    if (this.#state === 'closed' || !candidate || this.#streams.size >= this.#limits.maxConnections) return undefined;
+    const base = this.#openStream(candidate, remote, true);
+    this.#addBase(base);
+    this.#run(nowMs);
+    return base.id;
+  }
+
+  nameResolved(id: number, addresses: readonly string[], nowMs: number): void {
+    const answer = this.#resolving.get(id);
+    this.#resolving.delete(id);
+    if (!answer || this.#state === 'closed') return;
+    answer(
+      addresses.flatMap((address) => canonicalAddress(address) ?? []),
+      nowMs,
+    );
+    this.#run(nowMs);
+  }
+
+  handleTimeout(nowMs: number): void {
+    if (this.#state !== 'closed') this.#run(nowMs);
+  }
+
+  /**
+   * Moves the session to another valid pair, by nominating it. Only the controlling side can; packets
+   * that are on their way on the old pair still arrive. Throws `ICE_NO_SUCH_PAIR`.
+   */
+  nominate(pairId: number, nowMs: number): void {
+    this.#assertOpen();
+    const pair = this.#session.list.byId(pairId);
+    if (!pair || pair.state !== 'succeeded' || !this.#role.isControlling) {
+      const why = this.#role.isControlling ? 'it is not valid now' : 'the peer controls';
+      throw iceError('ICE_NO_SUCH_PAIR', `pair ${pairId} cannot be nominated: ${why}`);
+    }
+    this.#session.startCheck(pair, 'nominate', nowMs);
+    this.#run(nowMs);
+  }
+
+  /** Asks all pairs in use and in reserve for a sign of life now. */
+  probe(nowMs: number): void {
+    this.#consent.probe(nowMs);
+    this.#run(nowMs);
+  }
+
+  /** Pairs with their counters, the selected one first. */
+  stats(): IceAgentStats {
+    const facts = (pair: CandidatePair) => pair.facts(pair === this.#active);
+    return {
+      state: this.#state,
+      isControlling: this.#role.isControlling,
+      selected: this.#active && facts(this.#active),
+      pairs: [...this.#session.list.pairs()].map(facts),
+      packetsOut: this.#gate.packets,
+      refused: this.#gate.refused,
+      packetsIgnored: this.#packetsIgnored,
+    };
+  }
+
+  /** Deletes allocations, asks for everything to be closed, and falls silent. Idempotent. */
+  close(): void {
+    if (this.#state === 'closed') return;
+    this.#gatherer.close();
+    this.#gate.shut();
+    for (const [id, { base }] of this.#streams) if (base.isOpen) this.#gate.request({ type: 'close', id });
+    this.#streams.clear();
+    this.#transactions.clear();
+    this.#consent.forgetAll();
+    this.#active = undefined;
+    this.#setState('closed');
+  }
+
+  #run(nowMs: number): void {
+    if (this.#state === 'closed') return;
+    this.#transactions.handleTimeout(nowMs);
+    this.#gatherer.handleTimeout(this.#active === undefined, nowMs);
+    this.#handleConsent(nowMs);
+    // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
+    for (let isGathersTurn = false; this.#pacer.isOpen(nowMs); isGathersTurn = !isGathersTurn) {
+      const started = isGathersTurn
+        ? this.#gatherer.startNext(nowMs) || this.#session.checkNext(nowMs)
+        : this.#session.checkNext(nowMs) || this.#gatherer.startNext(nowMs);
+      if (!started) break;
+      this.#pacer.spend(nowMs);
+    }
+    if (this.#role.isControlling) this.#nominator.consider(this.#session, this.#isLive, nowMs);
+    this.#updateState(nowMs);
+  }
+
+  readonly #isLive = (pair: CandidatePair): boolean => this.#consent.isLive(pair);
+
+  #handleConsent(nowMs: number): void {
+    const wasLive = this.#active && this.#isLive(this.#active);
+    const ask = (pair: CandidatePair) => this.#sessionOf(pair)?.startCheck(pair, 'consent', nowMs);
+    for (const pair of this.#consent.handleTimeout(ask, nowMs)) {
+      pair.state = 'failed';
+      pair.validSinceMs = undefined;
+      pair.isNominated = false;
+      if (this.#session.selected === pair) this.#session.selected = undefined;
+      if (this.#previous?.selected === pair) this.#previous.selected = undefined;
+    }
+    if (wasLive && this.#active && !this.#isLive(this.#active)) {
+      this.#consent.probe(nowMs);
+      this.#session.recheckAll();
+    }
+    this.#chooseActive(nowMs);
+  }
+
+  #answered(pair: CandidatePair, _purpose: CheckPurpose, nowMs: number): void {
+    pair.base.prepare(pair.peer, nowMs);
+    this.#consent.answered(pair, pair === this.#active, nowMs);
+    this.#chooseActive(nowMs);
+  }
+
+  #nominated(pair: CandidatePair, nowMs: number): void {
+    if (this.#session.selected !== pair) return;
+    this.#previous?.close();
+    this.#previous = undefined;
+    this.#nominator.settle(this.#session, (other) => {
+      if (other.check) this.#transactions.hush(other.check, nowMs);
+    });
+    this.#chooseActive(nowMs);
+  }
+
+  #chooseActive(nowMs: number): void {
+    const best =
+      this.#nominator.bestPair(this.#session, this.#isLive) ??
+      (this.#previous && this.#nominator.bestPair(this.#previous, this.#isLive));
+    if (best === this.#active) return;
+    this.#active = best;
+    if (!best) return;
+    this.#consent.activate(best, nowMs);
+    this.#options.output.onSelectedPair?.(best.facts(true));
+  }
+
+  #sessionOf(pair: CandidatePair): Session | undefined {
+    return [this.#session, this.#previous].find((session) => session?.list.byId(pair.id) === pair);
+  }
+
+  get #failAtMs(): number {
+    return (this.#checkingSinceMs ?? Number.POSITIVE_INFINITY) + this.#timing.consentExpiryMs;
+  }
+
+  #updateState(nowMs: number): void {
+    if (this.#hasGathered && !this.#saidComplete && this.#gatherer.isComplete) {
+      this.#saidComplete = true;
+      this.#options.output.onCandidate?.(null);
+    }
+    const session = this.#session;
+    if (this.#active) {
+      this.#checkingSinceMs = undefined;
+      if (!this.#isLive(this.#active)) return this.#setState('disconnected');
+      return this.#setState(session.selected === this.#active ? 'completed' : 'connected');
+    }
+    if (!session.remote) return;
+    this.#checkingSinceMs ??= nowMs;
+    const isHopeless =
+      session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && this.#resolving.size === 0;
+    if (isHopeless || nowMs >= this.#failAtMs) return this.#setState('failed');
+    if (this.#state !== 'failed' || session.hasPendingChecks) this.#setState('checking');
+  }
+
+  #setState(state: IceState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#options.output.onStateChange?.(state);
+  }
+
+  #addBase(base: Base): void {
+    this.#bases.add(base);
+    this.#session.addBase(base);
+    for (const { address } of this.#session.remoteCandidates) this.#gatherer.permit(address);
+  }
+
+  #removeBase(base: Base, nowMs: number): void {
+    this.#bases.delete(base);
+    for (const session of [this.#session, this.#previous]) {
+      for (const pair of session?.list.pairs() ?? []) if (pair.base === base) this.#consent.forget(pair);
+      session?.removeBase(base);
+    }
+    this.#chooseActive(nowMs);
+    if (!this.#active) this.#session.recheckAll();
+  }
+
+  #remoteCandidateAdded(candidate: Candidate): void {
+    this.#gatherer.permit(candidate.address);
+    for (const local of this.#activeTcp) this.#session.addStream(local, candidate);
+  }
+
+  #receiveFromServer(relay: Relay, bytes: Uint8Array, nowMs: number): boolean {
+    const kind = classifyDatagram(bytes);
+    if (kind === 'channel-data') {
+      const data = relay.unwrapChannelData(bytes);
+      if (data) this.#receiveDatagram(relay, relay.id, data.bytes, data.peer, nowMs);
+      return true;
+    }
+    if (kind !== 'stun') return false;
+    const message = decodeStun(bytes);
+    if (message?.class !== 'indication') return false;
+    const data = relay.unwrapIndication(message);
+    if (data) this.#receiveDatagram(relay, relay.id, data.bytes, data.peer, nowMs);
+    return true;
+  }
+
+  #receiveStream(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
+    const stream = this.#streams.get(transportId);
+    const deframer = stream?.deframer ?? this.#deframers.get(transportId);
+    if (!deframer) return;
+    try {
+      for (const packet of deframer.push(bytes)) {
+        if (stream) this.#receiveDatagram(stream.base, transportId, packet, stream.base.onlyPeer, nowMs);
+        else this.#receiveOnServerStream(transportId, packet, remote, nowMs);
+      }
+    } catch {
+      // The stream has lost its frame and cannot be read on.
+      this.#gate.request({ type: 'close', id: transportId });
+      this.transportFailed(transportId, nowMs);
+    }
+  }
+
+  #receiveOnServerStream(transportId: number, packet: Buffer, remote: TransportAddress, nowMs: number): void {
+    const server = this.#gatherer.streamServer(transportId) ?? remote;
+    const relay = this.#gatherer.relayFrom(transportId, server);
+    if (relay && this.#receiveFromServer(relay, packet, nowMs)) return;
+    const message = decodeStun(packet);
+    if (message && this.#transactions.handleResponse(message, transportId, server, nowMs)) this.#run(nowMs);
+    else this.#packetsIgnored += 1;
+  }
+
+  #receiveDatagram(base: Base, via: number, bytes: Uint8Array, from: TransportAddress, nowMs: number): void {
+    const active = this.#active;
+    const kind = classifyDatagram(bytes);
+    if (kind === 'application') {
+      const isActive = active?.base === base && active.peer.port === from.port && active.peer.address === from.address;
+      const pair = isActive ? active : (this.#session.findPair(base, from) ?? this.#previous?.findPair(base, from));
+      if (!pair) {
+        this.#packetsIgnored += 1;
+        return;
+      }
+      pair.bytesReceived += bytes.length;
+      pair.packetsReceived += 1;
+      pair.lastReceivedMs = nowMs;
+      this.#options.output.onDatagram(bytes);
+      return;
+    }
+    const message = kind === 'stun' ? decodeStun(bytes) : undefined;
+    if (!message) this.#packetsIgnored += 1;
+    else if (message.class === 'request') this.#handleRequest(base, message, from, nowMs);
+    else if (message.class === 'indication' || !this.#transactions.handleResponse(message, via, from, nowMs))
+      this.#packetsIgnored += 1;
+    this.#run(nowMs);
+  }
+
+  #handleRequest(base: Base, message: StunMessage, from: TransportAddress, nowMs: number): void {
+    if (message.method !== METHOD.binding) return this.#refuse(base, message, from, ERROR.badRequest, nowMs);
+    const [named] = textOf(message, ATTRIBUTE.username)?.split(':', 1) ?? [];
+    if (named === undefined || !message.attributes.has(ATTRIBUTE.messageIntegrity)) {
+      return this.#refuse(base, message, from, ERROR.badRequest, nowMs);
+    }
+    const session = [this.#session, this.#previous].find((each) => each?.local.usernameFragment === named);
+    if (!session || !verifyIntegrity(message, Buffer.from(session.local.password))) {
+      return this.#refuse(base, message, from, ERROR.unauthenticated, nowMs);
+    }
+    const unknown = unknownRequired(message);
+    const answer =
+      unknown.length > 0
+        ? encodeCheckError(message, ERROR.unknownAttribute, 'Unknown Attribute', {
+            password: session.local.password,
+            unknown,
+          })
+        : session.handleRequest(base, message, from, nowMs);
+    if (answer) base.send('response', answer, from, nowMs);
+    else this.#packetsIgnored += 1;
+  }
+
+  /** RFC 8489 §9.1.3, at a bounded rate: who cannot prove itself may be lying about its address. */
+  #refuse(base: Base, message: StunMessage, from: TransportAddress, code: number, nowMs: number): void {
+    this.#packetsIgnored += 1;
+    if (nowMs - this.#errorsSinceMs >= 1000) {
+      this.#errorsSinceMs = nowMs;
+      this.#errorsLeft = ERRORS_A_SECOND;
+    }
+    if (this.#errorsLeft <= 0) return;
+    this.#errorsLeft -= 1;
+    const reason = code === ERROR.unauthenticated ? 'Unauthenticated' : 'Bad Request';
+    base.send('response', encodeCheckError(message, code, reason), from, nowMs);
+  }
+
+  #resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void {
+    const id = this.#nextId++;
+    if (this.#resolving.size >= this.#limits.maxConnections) return answer([], nowMs);
+    this.#resolving.set(id, answer);
+    if (this.#gate.request({ type: 'resolve', id, name })) return;
+    this.#resolving.delete(id);
+    answer([], nowMs);
+  }
+
+  #streamTo(local: LocalCandidate, remote: Candidate): StreamBase | undefined {
+    if (remote.tcpType !== 'passive' || this.#streams.size >= this.#limits.maxConnections) return undefined;
+    if (local.address.includes(':') !== remote.address.includes(':')) return undefined;
+    return this.#openStream(local, { address: remote.address, port: remote.port }, false);
+  }
+
+  #openStream(candidate: LocalCandidate, remote: TransportAddress, isOpen: boolean): StreamBase {
+    const id = this.#nextId++;
+    const transport = { id, protocol: 'tcp' as const, local: { address: candidate.address, port: candidate.port } };
+    const base = new StreamBase(this.#gate, transport, candidate, remote, isOpen);
+    this.#streams.set(id, { base, deframer: new StreamDeframer('rfc4571') });
+    return base;
+  }
+
+  #connect(base: StreamBase): boolean {
+    const { id, candidate, onlyPeer } = base;
+    return this.#gate.request({ type: 'connect-tcp', id, remote: onlyPeer, localAddress: candidate.address });
+  }
+
+  #assertOpen(): void {
+    if (this.#state === 'closed') throw iceError('ICE_CLOSED', 'the agent is closed');
+  }
+}

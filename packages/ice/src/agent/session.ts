@@ -1,0 +1,448 @@
+/**
+ * One ICE generation: one pair of credentials on each side, its remote candidates,
+ * its check list, and the checks of RFC 8445 §7 in both directions. A restart makes
+ * a new session while the old one goes on carrying data.
+ *
+ * The session decides what is valid; which valid pair to use is the nominator's.
+ */
+
+import type { Random } from '@claw/base';
+import { isUsableRemote, sameAddress, type TransportAddress } from '../address.ts';
+import { type Candidate, candidatePriority, foundationOf, type LocalCandidate } from '../candidate/candidate.ts';
+import { ATTRIBUTE, ERROR } from '../stun/constants.ts';
+import { verifyIntegrity } from '../stun/integrity.ts';
+import { addressOf, errorOf, type StunMessage, transactionKey, uint32Of, uint64Of } from '../stun/message.ts';
+import type { TransactionReply, Transactions } from '../stun/transactions.ts';
+import { type Base, StreamBase } from './base.ts';
+import { CandidatePair, candidateFacts } from './candidate-pair.ts';
+import { CheckList } from './check-list.ts';
+import { encodeCheck, encodeCheckError, encodeCheckSuccess } from './check-messages.ts';
+import type { Pacer } from './pacer.ts';
+import { ReplayGuard } from './replay-guard.ts';
+import type { IceHooks, IceLimits, IceParameters, IceTiming } from './types.ts';
+
+export interface IceRole {
+  isControlling: boolean;
+  tieBreaker: bigint;
+}
+
+export type CheckPurpose = 'check' | 'nominate' | 'consent';
+
+export interface SessionEvents {
+  /** A pair was checked with success, for the first time or again. */
+  onAnswer(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void;
+  onUnanswered(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void;
+  /** The controlling peer nominated a pair that is valid. */
+  onNominated(pair: CandidatePair, nowMs: number): void;
+  onRoleChange(nowMs: number): void;
+  /** Opens the connection of an active TCP pair. False when that is not permitted. */
+  connect(base: StreamBase): boolean;
+  /** A connection for a pair of TCP candidates, not yet opened. */
+  streamTo(local: LocalCandidate, remote: Candidate): StreamBase | undefined;
+  onRemoteCandidate(candidate: Candidate): void;
+}
+
+export interface SessionContext {
+  readonly random: Random;
+  readonly role: IceRole;
+  readonly transactions: Transactions;
+  readonly pacer: Pacer;
+  readonly timing: Required<IceTiming>;
+  readonly limits: Required<IceLimits>;
+  readonly hooks: IceHooks;
+  readonly events: SessionEvents;
+}
+
+/** Over TCP, where RFC 8489 §6.2.2 says 39.5 s, and for what is sent once. */
+const SINGLE_TIMEOUT_MS = 10_000;
+const MIN_RTO_MS = 50;
+
+export class Session {
+  readonly local: IceParameters;
+  remote: IceParameters | undefined;
+  readonly list: CheckList;
+  readonly remoteCandidates: Candidate[] = [];
+  /** The nominated pair. */
+  selected: CandidatePair | undefined;
+  /** No more remote candidates will be signalled. */
+  remoteEnded = false;
+  /** The value of the last nomination made or followed. */
+  nomination = 0;
+  firstValidMs: number | undefined;
+  readonly #context: SessionContext;
+  readonly #replays = new ReplayGuard();
+  readonly #bases = new Set<Base>();
+  #peerReflexive = 0;
+  #nextPairId = 1;
+  #roundTripMs: number | undefined;
+
+  constructor(context: SessionContext, local: IceParameters) {
+    this.#context = context;
+    this.local = local;
+    this.list = new CheckList(context.limits.maxPairs);
+  }
+
+  addBase(base: Base): void {
+    this.#bases.add(base);
+    for (const remote of this.remoteCandidates) this.#pair(base, remote);
+  }
+
+  removeBase(base: Base): void {
+    this.#bases.delete(base);
+    for (const pair of [...this.list.pairs()]) if (pair.base === base) this.#drop(pair);
+  }
+
+  /** False when it is a duplicate, useless or one too many. */
+  addRemote(candidate: Candidate): boolean {
+    const { limits, hooks, events } = this.#context;
+    if (candidate.component !== 1 || !isUsableRemote(candidate)) return false;
+    const at = this.remoteCandidates.findIndex((each) => isSame(each, candidate));
+    const known = this.remoteCandidates[at];
+    if (known) {
+      if (known.type !== 'prflx' || candidate.type === 'prflx') return false;
+      this.remoteCandidates[at] = candidate;
+      this.#peerReflexive -= 1;
+      for (const pair of this.list.pairs()) {
+        if (pair.remote !== known) continue;
+        pair.remote = candidate;
+        pair.setRole(this.#context.role.isControlling);
+      }
+      return true;
+    }
+    if (this.remoteCandidates.length >= limits.maxRemoteCandidates) return false;
+    if (candidate.type === 'prflx') this.#peerReflexive += 1;
+    this.remoteCandidates.push(candidate);
+    events.onRemoteCandidate(candidate);
+    for (const base of this.#bases) this.#pair(base, candidate);
+    if (candidate.type !== 'prflx') {
+      for (const proposed of hooks.propose?.(candidate, this.remoteCandidates) ?? []) {
+        if (!this.remoteCandidates.some((each) => isSame(each, proposed))) this.addRemote(proposed);
+      }
+    }
+    return true;
+  }
+
+  /** A TCP pair whose connection is opened when its turn comes. */
+  addStream(local: LocalCandidate, remote: Candidate): void {
+    const base = this.#context.events.streamTo(local, remote);
+    if (base) this.#pair(base, remote);
+  }
+
+  /** All pairs anew, as after a failure: what was valid may work again, what failed may have come up. */
+  recheckAll(): void {
+    for (const base of this.#bases) {
+      for (const remote of this.remoteCandidates) if (!this.list.find(base, remote)) this.#pair(base, remote);
+    }
+    for (const pair of this.list.pairs()) {
+      if (pair.state === 'failed' || pair.state === 'frozen') pair.state = 'waiting';
+    }
+  }
+
+  /** Starts the next check if there is one. True when a transaction left. */
+  checkNext(nowMs: number): boolean {
+    if (!this.remote) return false;
+    for (let pair = this.list.takeNext(); pair; pair = this.list.takeNext()) {
+      pair.isTriggered = false;
+      if (pair.check) continue;
+      this.startCheck(pair, pair.wantsNomination ? 'nominate' : 'check', nowMs);
+      return true;
+    }
+    return false;
+  }
+
+  startCheck(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void {
+    const { remote } = this;
+    if (!remote) return;
+    const { random, role, transactions, events } = this.#context;
+    const id = random.bytes(12);
+    const { isControlling, tieBreaker } = role;
+    const nominate = purpose === 'nominate' && isControlling;
+    if (nominate) {
+      pair.wantsNomination = false;
+      pair.nomination = this.nomination += 1;
+    }
+    const { candidate } = pair.base;
+    const bytes = encodeCheck({
+      id,
+      local: this.local,
+      remote,
+      priority: reflexivePriority(candidate),
+      isControlling,
+      tieBreaker,
+      nominate,
+      nomination: remote.canRenominate ? pair.nomination : undefined,
+    });
+    const isConsent = purpose === 'consent';
+    if (pair.check && !isConsent) transactions.cancel(pair.check);
+    if (!pair.isValid) pair.state = 'in-progress';
+    if (pair.base instanceof StreamBase && !pair.base.isOpen && !events.connect(pair.base)) {
+      this.#unanswered(pair, purpose, nowMs);
+      return;
+    }
+    // The last check of a pair counts; those before it may still be answered, but no longer fail it.
+    const finish = () => {
+      if (pair.check === check) pair.check = undefined;
+    };
+    const check = transactions.start(
+      {
+        id,
+        rtoMs: this.#rtoMs(pair),
+        // A consent check is sent once (RFC 7675 §5.1).
+        ...(isConsent || pair.base.isReliable ? { reliableTimeoutMs: SINGLE_TIMEOUT_MS } : {}),
+        transmit: (atMs) => {
+          pair.checksSent += 1;
+          pair.base.send(isConsent ? 'consent' : 'check', bytes, pair.peer, atMs);
+        },
+        onResponse: (message, reply) => {
+          const isSymmetric = reply.via === pair.base.id && sameAddress(reply.from, pair.peer);
+          if (!isSymmetric || !this.#isAuthentic(message)) return false;
+          finish();
+          this.#handleResponse(pair, purpose, isControlling, message, reply);
+          return true;
+        },
+        onTimeout: (atMs) => {
+          const wasLast = pair.check === check || isConsent;
+          finish();
+          if (wasLast) this.#unanswered(pair, purpose, atMs);
+        },
+      },
+      nowMs,
+    );
+    if (!isConsent) pair.check = check;
+  }
+
+  /** A request that named us in its USERNAME. Returns what to answer, or `undefined` to stay silent. */
+  handleRequest(base: Base, message: StunMessage, from: TransportAddress, nowMs: number): Buffer | undefined {
+    const { password } = this.local;
+    const sighting = this.#replays.see(
+      transactionKey(message.transactionId),
+      `${base.id} ${from.address} ${from.port}`,
+    );
+    if (sighting === 'elsewhere') return undefined;
+    if (this.#losesRoleConflict(message, nowMs)) {
+      return encodeCheckError(message, ERROR.roleConflict, 'Role Conflict', { password });
+    }
+    const pair = this.#pairOf(base, message, from);
+    // Without a pair (too many candidates) the sender still learns its address.
+    if (pair && sighting === 'new') this.#handleCheckOn(pair, message, nowMs);
+    return encodeCheckSuccess(message, from, password);
+  }
+
+  /** The pair a response or a datagram came in on. */
+  findPair(base: Base, from: TransportAddress): CandidatePair | undefined {
+    return this.list.find(base, from);
+  }
+
+  validPairs(): CandidatePair[] {
+    return [...this.list.pairs()].filter((pair) => pair.isValid && pair.state === 'succeeded');
+  }
+
+  /** Checks that may still succeed. */
+  get hasPendingChecks(): boolean {
+    if (this.list.hasWork) return true;
+    for (const pair of this.list.pairs()) if (pair.state === 'in-progress') return true;
+    return false;
+  }
+
+  roleChanged(): void {
+    for (const pair of this.list.pairs()) pair.setRole(this.#context.role.isControlling);
+  }
+
+  close(): void {
+    for (const pair of this.list.pairs()) if (pair.check) this.#context.transactions.cancel(pair.check);
+  }
+
+  #pair(base: Base, remote: Candidate): CandidatePair | undefined {
+    if (!canPair(base, remote) || this.list.find(base, remote)) return undefined;
+    const rank = this.#context.hooks.rank?.(candidateFacts(base.candidate), candidateFacts(remote));
+    if (this.#context.hooks.rank && rank === undefined) return undefined;
+    const pair = new CandidatePair(this.#nextPairId++, base, remote, rank ?? 0, this.#context.role.isControlling);
+    return this.list.add(pair, remote.type === 'prflx') ? pair : undefined;
+  }
+
+  #drop(pair: CandidatePair): void {
+    if (pair.check) this.#context.transactions.cancel(pair.check);
+    pair.check = undefined;
+    pair.state = 'failed';
+    this.list.delete(pair);
+    if (this.selected === pair) this.selected = undefined;
+  }
+
+  /** Ta × N keeps retransmissions below the pace too (RFC 8445 §14.3); what is known of the path may shorten it. */
+  #rtoMs(pair: CandidatePair): number {
+    const { pacer, transactions, timing } = this.#context;
+    const crowdMs = pacer.intervalMs * transactions.size;
+    const known = pair.roundTripMs;
+    const pathMs =
+      known === undefined
+        ? Math.max(timing.rtoMs, 1.5 * (this.#roundTripMs ?? 0))
+        : Math.max(MIN_RTO_MS, known + 4 * pair.roundTripVarianceMs);
+    return Math.max(pathMs, Math.min(crowdMs, 2000));
+  }
+
+  #handleResponse(
+    pair: CandidatePair,
+    purpose: CheckPurpose,
+    wasControlling: boolean,
+    message: StunMessage,
+    reply: TransactionReply,
+  ): void {
+    const { nowMs } = reply;
+    if (message.class === 'error') {
+      if (errorOf(message)?.code === ERROR.roleConflict && this.#context.role.isControlling === wasControlling) {
+        this.#switchRole(nowMs);
+        this.list.trigger(pair);
+      } else this.#unanswered(pair, purpose, nowMs);
+      return;
+    }
+    const mapped = addressOf(message, ATTRIBUTE.xorMappedAddress);
+    if (!mapped) return this.#unanswered(pair, purpose, nowMs);
+    this.#succeed(pair, purpose, mapped, reply);
+    if (purpose === 'nominate' && wasControlling && this.#context.role.isControlling) this.#select(pair, nowMs);
+    else if (pair.isNominatedByPeer && !this.#context.role.isControlling) this.#select(pair, nowMs);
+    this.#context.events.onAnswer(pair, purpose, nowMs);
+  }
+
+  /** Unsigned answers, errors too, can be anybody's. */
+  #isAuthentic(message: StunMessage): boolean {
+    return this.remote !== undefined && verifyIntegrity(message, Buffer.from(this.remote.password));
+  }
+
+  #succeed(pair: CandidatePair, purpose: CheckPurpose, mapped: TransportAddress, reply: TransactionReply): void {
+    const { nowMs, rttMs, isRttExact } = reply;
+    pair.local = this.#localOf(pair.base, mapped);
+    pair.state = 'succeeded';
+    pair.validSinceMs ??= nowMs;
+    pair.lastAnswerMs = nowMs;
+    pair.base.isProven = true;
+    this.firstValidMs ??= nowMs;
+    if (isRttExact || pair.roundTripMs === undefined) pair.sampleRoundTrip(rttMs);
+    this.#roundTripMs = Math.max(this.#roundTripMs ?? 0, pair.roundTripMs ?? 0);
+    this.list.unfreeze(pair.foundation);
+    this.#context.hooks.onCheck?.({ pairId: pair.id, atMs: nowMs, rttMs, isRttExact, purpose });
+  }
+
+  #unanswered(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void {
+    if (!pair.isValid) pair.state = 'failed';
+    this.#context.hooks.onCheck?.({ pairId: pair.id, atMs: nowMs, rttMs: undefined, isRttExact: false, purpose });
+    this.#context.events.onUnanswered(pair, purpose, nowMs);
+  }
+
+  #handleCheckOn(pair: CandidatePair, message: StunMessage, nowMs: number): void {
+    const { role, transactions } = this.#context;
+    pair.checksReceived += 1;
+    pair.lastReceivedMs = nowMs;
+    pair.base.isProven = true;
+    if (!role.isControlling && message.attributes.has(ATTRIBUTE.useCandidate)) {
+      const nomination = uint32Of(message, ATTRIBUTE.nomination);
+      if (this.#follows(pair, nomination, nowMs)) {
+        if (nomination !== undefined) this.nomination = Math.max(this.nomination, nomination);
+        pair.isNominatedByPeer = true;
+        if (pair.isValid && pair.state === 'succeeded') this.#select(pair, nowMs);
+      }
+    }
+    if (pair.state === 'succeeded') return;
+    // A check on its way may have died at a NAT that only now has a hole: ask again at once (RFC 8445 §7.3.1.4).
+    if (pair.check) {
+      if (nowMs - pair.check.startedMs < 5 || pair.base.isReliable) return;
+      transactions.hush(pair.check, nowMs);
+      pair.check = undefined;
+    }
+    this.list.trigger(pair);
+  }
+
+  /** Whether a nomination by the peer is to be followed, and not an older one that was overtaken. */
+  #follows(pair: CandidatePair, nomination: number | undefined, nowMs: number): boolean {
+    const { selected } = this;
+    if (nomination !== undefined) return nomination >= this.nomination;
+    if (!selected || selected === pair || pair.priority > selected.priority) return true;
+    // RFC 5245 peers nominate whatever they check: the best stays, unless they have left it.
+    return nowMs - selected.lastReceivedMs > 500;
+  }
+
+  #select(pair: CandidatePair, nowMs: number): void {
+    pair.isNominated = true;
+    pair.isNominatedByPeer = false;
+    if (this.selected === pair) return;
+    if (this.selected) this.selected.isNominated = false;
+    this.selected = pair;
+    this.#context.events.onNominated(pair, nowMs);
+  }
+
+  #pairOf(base: Base, message: StunMessage, from: TransportAddress): CandidatePair | undefined {
+    const known = this.list.find(base, from);
+    if (known) return known;
+    const protocol = base.candidate.protocol;
+    let remote = this.remoteCandidates.find((each) => each.protocol === protocol && sameAddress(each, from));
+    if (!remote) {
+      if (this.#peerReflexive >= this.#context.limits.maxPeerReflexive) return undefined;
+      const tcpType = protocol === 'tcp' ? ({ tcpType: 'active' } as const) : {};
+      remote = {
+        foundation: `prflx${from.address}`,
+        component: 1,
+        protocol,
+        priority: uint32Of(message, ATTRIBUTE.priority) ?? 0,
+        ...from,
+        type: 'prflx',
+        ...tcpType,
+      };
+      if (!this.addRemote(remote)) return undefined;
+    }
+    return this.list.find(base, from) ?? this.#pair(base, remote);
+  }
+
+  /** RFC 8445 §7.2.5.3.1: a candidate that we know, or a peer-reflexive one. */
+  #localOf(base: Base, mapped: TransportAddress): LocalCandidate {
+    const { candidate } = base;
+    // An active TCP candidate shows port 9; which port it really has says nothing new.
+    if (sameAddress(candidate, mapped) || (candidate.protocol === 'tcp' && candidate.address === mapped.address))
+      return candidate;
+    const known = base.reflexive.find((each) => sameAddress(each, mapped));
+    if (known) return known;
+    const reflexive: LocalCandidate = {
+      ...candidate,
+      ...mapped,
+      type: 'prflx',
+      priority: reflexivePriority(candidate),
+      foundation: foundationOf('prflx', candidate.address, candidate.protocol),
+      related: { address: candidate.address, port: candidate.port },
+    };
+    if (base.reflexive.length < 16) base.reflexive.push(reflexive);
+    return reflexive;
+  }
+
+  /** RFC 8445 §7.3.1.1. True: answer 487 and stay; otherwise the role may have changed. */
+  #losesRoleConflict(message: StunMessage, nowMs: number): boolean {
+    const { role } = this.#context;
+    const theirs = uint64Of(message, role.isControlling ? ATTRIBUTE.iceControlling : ATTRIBUTE.iceControlled);
+    if (theirs === undefined) return false;
+    const isOursLarger = role.tieBreaker >= theirs;
+    if (role.isControlling === isOursLarger) return true;
+    this.#switchRole(nowMs);
+    return false;
+  }
+
+  #switchRole(nowMs: number): void {
+    const { role, events } = this.#context;
+    role.isControlling = !role.isControlling;
+    events.onRoleChange(nowMs);
+  }
+}
+
+/** What a peer-reflexive candidate of this base would have as priority (RFC 8445 §7.1.1). */
+function reflexivePriority(candidate: LocalCandidate): number {
+  const localPreference = (candidate.priority >>> 8) & 0x1fff;
+  const { protocol, tcpType } = candidate;
+  return candidatePriority({ type: 'prflx', protocol, tcpType, localPreference });
+}
+
+function canPair(base: Base, remote: Candidate): boolean {
+  const { candidate, onlyPeer } = base;
+  if (candidate.protocol !== remote.protocol) return false;
+  if (candidate.address.includes(':') !== remote.address.includes(':')) return false;
+  return !onlyPeer || sameAddress(onlyPeer, remote);
+}
+
+function isSame(a: Candidate, b: Candidate): boolean {
+  return a.protocol === b.protocol && a.tcpType === b.tcpType && sameAddress(a, b);
+}
