@@ -59,9 +59,9 @@ export function chooseShare(
   const groups = commonGroups(options, '1.3', extensions);
   const shares = readKeyShares(content);
   const shareOf = (group: GroupName) => shares.find((share) => share.group === groupIds[group])?.publicBytes;
-  const [first] = groups;
+  const [first = 'X25519'] = groups;
   const asksForHybrid = options.postQuantum === 'prefer' && first === 'X25519MLKEM768';
-  const group = asksForHybrid ? first : (groups.find(shareOf) ?? (first as GroupName));
+  const group = asksForHybrid ? first : (groups.find(shareOf) ?? first);
   return { group, publicBytes: shareOf(group) };
 }
 

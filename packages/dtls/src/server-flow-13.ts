@@ -35,7 +35,8 @@ export function* server13(hs: Handshake, first: HandshakeMessage, firstHello: Cl
   const { options, transcript } = hs;
   checkHello(hs, firstHello);
   const suite = chooseSuite(options, '1.3', firstHello.cipherSuites);
-  let { group, publicBytes } = chooseShare(options, firstHello.extensions);
+  const { group, publicBytes: firstShare } = chooseShare(options, firstHello.extensions);
+  let publicBytes = firstShare;
   let [message, hello] = [first, firstHello];
   if (publicBytes && !options.cookie) {
     transcript.add(message);
