@@ -1,6 +1,7 @@
 import { loadScenarios, type Scenario, selectScenarios } from '@claw/scenarios';
+import { seededRandom } from '@claw/testkit';
 import { describe, expect, test } from 'vitest';
-import { runReference } from '../src/index.ts';
+import { type Endpoint, ReferencePeer, runReference } from '../src/index.ts';
 
 const scenarios = loadScenarios();
 const NO_UDP = ['udp-blocked', 'tcp-443-only', 'proxy-only'];
@@ -55,4 +56,28 @@ describe('the reference peer', () => {
     expect({ ...first, capture: 0 }).toEqual({ ...again, capture: 0 });
     expect(first.capture?.equals(other.capture as Buffer)).toBe(false);
   });
+
+  test('counts only the answer to a nomination as its answer, not that to an earlier question', () => {
+    const [here, there]: Endpoint[] = [
+      { address: '20.0.1.1', port: 1 },
+      { address: '20.0.2.1', port: 2 },
+    ];
+    const peers = { a: peerAt('a', here as Endpoint, 1), b: peerAt('b', there as Endpoint, 2) };
+    const [fromA] = [peers.a.poll(0), peers.b.poll(0)].map(({ signals }) => signals[0]);
+    const tokenOfB = peerAt('b', there as Endpoint, 2).poll(0).signals[0];
+    peers.a.handleSignal(tokenOfB as NonNullable<typeof tokenOfB>, 10);
+    peers.b.handleSignal(fromA as NonNullable<typeof fromA>, 10);
+    // b asks, which makes a ask again before its first question is answered.
+    const first = peers.a.poll(10).datagrams;
+    for (const { bytes } of peers.b.poll(10).datagrams) peers.a.handle(bytes, there as Endpoint, here as Endpoint, 40);
+    const second = peers.a.poll(40).datagrams;
+    for (const { bytes } of [...first, ...second]) peers.b.handle(bytes, here as Endpoint, there as Endpoint, 60);
+    for (const { bytes } of peers.b.poll(60).datagrams) peers.a.handle(bytes, there as Endpoint, here as Endpoint, 80);
+    expect(peers.b.state).toBe('checking');
+    expect(peers.a.state).toBe('checking');
+  });
 });
+
+function peerAt(role: 'a' | 'b', local: Endpoint, seed: number): ReferencePeer {
+  return new ReferencePeer({ role, local: [local], stunServers: [], random: seededRandom(seed) });
+}

@@ -65,7 +65,8 @@ export class ReferencePeer {
   readonly #traffic = new Traffic();
   readonly #servers: Question[];
   readonly #pairs: Question[] = [];
-  readonly #asked = new Map<string, Question>();
+  /** By transaction. */
+  readonly #asked = new Map<string, { readonly question: Question; readonly nominates: boolean }>();
   #datagrams: ReferenceOutputs['datagrams'][number][] = [];
   #signals: ReferenceSignal[] = [];
   #peerToken: string | undefined;
@@ -185,8 +186,8 @@ export class ReferencePeer {
     if (isServer && question.asked >= MAX_SERVER_QUESTIONS) question.isDone = true;
     this.#nextCheckMs = nowMs + PACE_MS;
     if (this.#asked.size >= MAX_TRANSACTIONS) this.#asked.clear();
-    this.#asked.set(transaction.toString('hex'), question);
     const nominates = question.isNominated && this.#options.role === 'a';
+    this.#asked.set(transaction.toString('hex'), { question, nominates });
     this.#send(
       encodeCheck({ transaction, token: isServer ? undefined : this.#peerToken, nominates }),
       question.local,
@@ -198,15 +199,16 @@ export class ReferencePeer {
     if (isCheckFor(this.#token, message, bytes)) return this.#handleCheck(message, from, to, nowMs);
     const mapped = mappedAddressOf(message);
     const key = message.transaction.toString('hex');
-    const question = this.#asked.get(key);
-    if (!mapped || !question || !isSameEndpoint(question.remote, from)) return;
+    const asked = this.#asked.get(key);
+    if (!mapped || !asked || !isSameEndpoint(asked.question.remote, from)) return;
     this.#asked.delete(key);
+    const { question, nominates } = asked;
     if (this.#servers.includes(question)) {
       question.isDone = true;
       const isNews = !this.#options.local.some((local) => isSameEndpoint(local, mapped));
       if (isNews) this.#signals.push({ token: this.#token, candidates: [mapped] });
     } else {
-      this.#pairAnswered(question, nowMs);
+      this.#pairAnswered(question, nominates, nowMs);
     }
   }
 
@@ -220,11 +222,12 @@ export class ReferencePeer {
     else if (!pair.isDone) pair.dueMs = Math.min(pair.dueMs, nowMs - REPEAT_MS);
   }
 
-  #pairAnswered(pair: Question, nowMs: number): void {
+  /** `nominates`: the question that was answered nominated; an earlier one under way did not. */
+  #pairAnswered(pair: Question, nominates: boolean, nowMs: number): void {
     if (this.#options.role === 'b') {
       pair.isDone = true;
       if (pair.isNominated) this.#connect(pair, nowMs);
-    } else if (pair.isNominated) {
+    } else if (nominates) {
       this.#connect(pair, nowMs);
     } else if (!this.#pairs.some((each) => each.isNominated)) {
       pair.isNominated = true;
