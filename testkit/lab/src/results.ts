@@ -61,16 +61,19 @@ export interface CellResult {
   readonly connectMs?: number;
   /** IP packets that a and b sent until then. */
   readonly connectPackets?: number;
-  readonly roundTrip?: {
-    readonly p50Ms: number;
-    readonly p95Ms: number;
-    readonly lost: number;
-    readonly count: number;
-  };
+  readonly roundTrip?: RoundTrip;
   readonly bulk?: BulkResult;
   readonly watch?: WatchResult;
   /** CPU time of both peers from opening to the end. */
   readonly cpuMs?: number;
+}
+
+export interface RoundTrip {
+  readonly minMs: number;
+  readonly p50Ms: number;
+  readonly p95Ms: number;
+  readonly lost: number;
+  readonly count: number;
 }
 
 export interface BulkResult {

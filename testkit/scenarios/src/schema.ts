@@ -27,7 +27,7 @@ const loss = v.variant('model', [
   }),
 ]);
 
-export const linkSchema: v.GenericSchema<unknown, LinkSpec> = v.strictObject({
+const linkSchema: v.GenericSchema<unknown, LinkSpec> = v.strictObject({
   rateBitsPerSecond: v.exactOptional(rate),
   queueBytes: v.exactOptional(bytes),
   delayMs: v.exactOptional(duration),
@@ -72,7 +72,7 @@ const firewall: v.GenericSchema<unknown, FirewallSpec> = v.strictObject({
   ),
 });
 
-export const serviceSchema: v.GenericSchema<unknown, ServiceSpec> = v.variant('kind', [
+const serviceSchema: v.GenericSchema<unknown, ServiceSpec> = v.variant('kind', [
   v.strictObject({
     kind: v.literal('turn'),
     udp: v.exactOptional(port),

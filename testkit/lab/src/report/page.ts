@@ -50,7 +50,9 @@ class Page {
       const counts = countVerdicts(cells);
       const through = counts.direct + counts.proxied + counts.relayed;
       const connect = median(cells.flatMap((cell) => cell.connectMs ?? []));
-      const packets = median(cells.flatMap((cell) => cell.connectPackets ?? []));
+      const packets = median(
+        cells.flatMap((cell) => (cell.connectMs === undefined ? [] : (cell.connectPackets ?? []))),
+      );
       const rungs = ladder.filter((scenario) => this.#index.find(name, scenario.name)?.bulk).length;
       const bar = VERDICTS.filter((verdict) => counts[verdict] > 0)
         .map(

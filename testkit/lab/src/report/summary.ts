@@ -11,7 +11,7 @@ export function verdictOf(cell: CellResult): Verdict {
 }
 
 /** The round to show where a cell was run more than once: the median by time to connect, failures last. */
-export function medianCell(cells: readonly CellResult[]): CellResult | undefined {
+function medianCell(cells: readonly CellResult[]): CellResult | undefined {
   const sorted = cells.toSorted((one, other) => (one.connectMs ?? Infinity) - (other.connectMs ?? Infinity));
   return sorted[Math.floor((sorted.length - 1) / 2)];
 }

@@ -28,7 +28,9 @@ export function renderTables(results: LabResults): string {
       const cells = nat.map((scenario) => index.find(name, scenario.name)).filter((cell) => cell !== undefined);
       const counts = countVerdicts(cells);
       const connect = median(cells.flatMap((cell) => cell.connectMs ?? []));
-      const packets = median(cells.flatMap((cell) => cell.connectPackets ?? []));
+      const packets = median(
+        cells.flatMap((cell) => (cell.connectMs === undefined ? [] : (cell.connectPackets ?? []))),
+      );
       return [
         name,
         ...[counts.direct, counts.proxied, counts.relayed, counts.failed, counts.skipped].map(String),

@@ -188,7 +188,14 @@ function roundTripOf({ roundTripMs }: Measured): Pick<CellResult, 'roundTrip'> {
   const known = roundTripMs.filter((value) => value !== null);
   const lost = roundTripMs.length - known.length;
   if (known.length === 0) return {};
-  const roundTrip = { p50Ms: percentile(known, 0.5), p95Ms: percentile(known, 0.95), lost, count: roundTripMs.length };
+  const count = roundTripMs.length;
+  const roundTrip = {
+    minMs: Math.min(...known),
+    p50Ms: percentile(known, 0.5),
+    p95Ms: percentile(known, 0.95),
+    lost,
+    count,
+  };
   return { roundTrip };
 }
 
