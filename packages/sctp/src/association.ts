@@ -273,7 +273,7 @@ export class SctpAssociation {
 
   #readPacket(packet: Buffer, nowMs: number): void {
     const { localPort, remotePort, zeroChecksum } = this.#options;
-    if (this.#state === 'closed' || packet.length < COMMON_HEADER_BYTES + 4) return;
+    if (packet.length < COMMON_HEADER_BYTES + 4) return;
     if (readU16(packet, 0) !== remotePort || readU16(packet, 2) !== localPort) return;
     const tag = readU32(packet, 4);
     const checksum = packet.readUInt32LE(8);
@@ -283,6 +283,12 @@ export class SctpAssociation {
     }
     const firstType = packet[COMMON_HEADER_BYTES];
     if (!this.#acceptsTag(tag, firstType as number, packet[COMMON_HEADER_BYTES + 1] as number)) return;
+    if (this.#state === 'closed') {
+      // Our SHUTDOWN COMPLETE was lost (RFC 9260 §8.4 (5)).
+      if (firstType === ChunkType.shutdownAck)
+        this.#sendAlone(encodeChunk(ChunkType.shutdownComplete, TAG_REFLECTED), tag);
+      return;
+    }
     for (let at = COMMON_HEADER_BYTES; at + 4 <= packet.length; ) {
       const length = readU16(packet, at + 2);
       if (length < 4 || at + length > packet.length) break;
@@ -554,7 +560,8 @@ export class SctpAssociation {
     }
     if (nowMs >= this.#heartbeatAtMs) this.#onHeartbeatTime(nowMs);
     if (nowMs >= this.#closeAtMs) {
-      if (++this.#closeAttempts > this.#options.maxTimeouts) this.#giveUp('the shutdown is not answered');
+      // Without an answer to the last step both ends have nothing to lose.
+      if (++this.#closeAttempts > this.#options.maxTimeouts) this.#close(undefined);
       else if (this.#closing === 'sent') this.#sendShutdown(nowMs);
       else this.#sendShutdownAck(nowMs);
     }
@@ -607,7 +614,7 @@ export class SctpAssociation {
       // Streams whose last message has just left may end now.
       this.#reset?.pump(this.#rtt.rtoMs, nowMs);
     }
-    this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs(nowMs) : NEVER;
+    this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs : NEVER;
   }
 
   #sendPacket(sender: Sender, receiver: Receiver, hasData: boolean, isSackDue: boolean, nowMs: number): boolean {

@@ -137,6 +137,7 @@ export class InFlight {
     if (isAfter(this.cumulativeTsn, this.advancedTsn)) this.advancedTsn = this.cumulativeTsn;
     if (!this.#readGaps(cumulativeTsn, body, gapCount, nowMs)) return false;
     this.#checkReneging();
+    this.#advance();
     if (duplicates > 0 && nowMs - this.#retransmittedAtMs < SPURIOUS_WITHIN_RTTS * this.#rtt.smoothedMs) {
       this.#loss.onSpuriousRetransmission(nowMs);
     }
@@ -190,9 +191,17 @@ export class InFlight {
     if (message.isAbandoned) return;
     message.isAbandoned = true;
     if (message.fragments > 0) {
-      const end = (message.lastTsn + 1) >>> 0;
+      if (!message.isFullySent) {
+        // A TSN for the end that will not come, so that there is one to forward over even if all fragments have arrived.
+        const end = this.chunks.push();
+        end.message = message;
+        end.length = 0;
+        end.state = ChunkState.abandoned;
+        message.lastTsn = end.tsn;
+      }
+      const stop = (message.lastTsn + 1) >>> 0;
       const first = isAfter(this.chunks.firstTsn, message.firstTsn) ? this.chunks.firstTsn : message.firstTsn;
-      for (let tsn = first; isAfter(end, tsn); tsn = (tsn + 1) >>> 0) {
+      for (let tsn = first; isAfter(stop, tsn); tsn = (tsn + 1) >>> 0) {
         const chunk = this.chunks.get(tsn);
         if (chunk.message === message) this.#abandonChunk(chunk);
       }
@@ -312,9 +321,10 @@ export class InFlight {
     const { chunks } = this;
     let tsn = (this.advancedTsn + 1) >>> 0;
     for (; tsn !== chunks.nextTsn; tsn = (tsn + 1) >>> 0) {
-      const { state } = chunks.get(tsn);
+      const { state, message } = chunks.get(tsn);
       if (state !== ChunkState.abandoned && state !== ChunkState.acked) break;
-      if (state === ChunkState.abandoned) {
+      // What arrived of a message that was given up must go at the peer too.
+      if (message?.isAbandoned) {
         this.advancedTsn = tsn;
         this.isForwardTsnWanted = true;
       }

@@ -72,8 +72,8 @@ export class LossDetection {
   ): void {
     this.reorderDeadlineMs = Number.POSITIVE_INFINITY;
     const windowMs = this.#windowMs(ackedAbove, isRecovering);
-    for (let chunk = inFlight.head; chunk; ) {
-      const { next } = chunk;
+    // `onLost` takes the chunk out of the list, and perhaps others of its message.
+    for (let chunk = inFlight.head; chunk; chunk = inFlight.head) {
       if (chunk.sentMs > this.#newestSentMs) break;
       if (chunk.sentMs === this.#newestSentMs && !isAfter(this.#newestTsn, chunk.tsn)) break;
       const overdueAtMs = chunk.sentMs + this.#newestRttMs + windowMs;
@@ -82,7 +82,6 @@ export class LossDetection {
         break;
       }
       onLost(chunk);
-      chunk = next;
     }
   }
 

@@ -108,11 +108,11 @@ export class Sender {
   maySend(nowMs: number): boolean {
     const { inFlight } = this;
     inFlight.isWindowLimited = false;
-    if (inFlight.isForwardTsnWanted) return true;
-    if (inFlight.isProbeWanted) return true;
-    if (inFlight.lost.length === 0 && !this.#nextStream(nowMs)) {
-      if (this.#scheduler.size === 0 && inFlight.bytes < inFlight.congestion.windowBytes)
-        inFlight.rate.markAppLimited(inFlight.bytes);
+    // Looking for a stream gives up what has expired, which in turn is to be told.
+    const hasData = this.#nextStream(nowMs) !== undefined || inFlight.lost.length > 0;
+    if (inFlight.isForwardTsnWanted || inFlight.isProbeWanted) return true;
+    if (!hasData) {
+      if (inFlight.bytes < inFlight.congestion.windowBytes) inFlight.rate.markAppLimited(inFlight.bytes);
       return false;
     }
     if (inFlight.bytes > 0 && inFlight.bytes >= inFlight.congestion.windowBytes) {
@@ -123,12 +123,12 @@ export class Sender {
       inFlight.rate.markAppLimited(inFlight.bytes);
       return false;
     }
-    return this.#pacer.canSend(nowMs);
+    return this.#pacer.canSend(inFlight.congestion.paceBytesPerMs, nowMs);
   }
 
   /** When the pacer lets the next packet go; infinite when it holds none back. */
-  pacedUntilMs(nowMs: number): number {
-    return this.#pacer.canSend(nowMs) ? Number.POSITIVE_INFINITY : this.#pacer.wakeUpMs;
+  get pacedUntilMs(): number {
+    return this.#pacer.wakeUpMs;
   }
 
   /** Adds as many chunks as the packet takes. */
@@ -164,7 +164,7 @@ export class Sender {
     }
     if (count === 0 && inFlight.isProbeWanted) this.#writeProbe(writer, nowMs);
     inFlight.isProbeWanted = false;
-    if (writer.length > startBytes) this.#pacer.onSent(writer.length, inFlight.congestion.paceBytesPerMs, nowMs);
+    if (writer.length > startBytes) this.#pacer.onSent(writer.length);
     if (lastFlagsAt >= 0 && inFlight.bytes >= inFlight.congestion.windowBytes && this.#scheduler.size > 0) {
       // The window is spent: an acknowledgement now is worth more than a rare one (RFC 7053).
       writer.bytes[lastFlagsAt] = (writer.bytes[lastFlagsAt] as number) | DataFlag.immediate;

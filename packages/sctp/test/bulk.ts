@@ -60,7 +60,7 @@ export function measureShares(
   warmUpMs: number,
   durationMs: number,
 ): ShareResult {
-  const first = new Pair(link, kinds[0]!);
+  const first = new Pair(link, kinds[0]);
   const pairs = kinds.map((options, at) =>
     at === 0 ? first : new Pair({ ...link, seed: (link.seed ?? 1) + 10 * at }, options, first),
   );

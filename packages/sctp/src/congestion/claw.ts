@@ -269,12 +269,17 @@ export class ClawCongestion implements CongestionControl {
 
   #setOutputs(sample: AckSample): void {
     const rate = this.#rateBytesPerMs;
+    if (this.phase === 'startup' && this.#smoothedRttMs > 0 && !Number.isFinite(this.paceBytesPerMs)) {
+      this.paceBytesPerMs = (STARTUP_GAIN * this.windowBytes) / this.#smoothedRttMs;
+    }
     if (rate === 0) {
-      if (this.#smoothedRttMs > 0) this.paceBytesPerMs = (STARTUP_GAIN * this.windowBytes) / this.#smoothedRttMs;
       this.windowBytes += sample.ackedBytes;
       return;
     }
-    this.paceBytesPerMs = this.#paceGain() * rate;
+    const pace = this.#paceGain() * rate;
+    // The first samples, of a message or two, must not slow a start.
+    this.paceBytesPerMs =
+      this.phase === 'startup' && Number.isFinite(this.paceBytesPerMs) ? Math.max(pace, this.paceBytesPerMs) : pace;
     const slackBytes = SLACK_MS * rate + 3 * this.#packetBytes;
     let target = this.#windowGain() * this.#bdpBytes + slackBytes;
     if (this.phase !== 'startup') target = Math.min(target, this.#inFlightCeiling + slackBytes);
