@@ -27,8 +27,9 @@ interface Challenge {
 }
 
 const NONCE_COOKIE = 'obMatJos2';
-const FEATURE_PASSWORD_ALGORITHMS = 1 << 23;
-const FEATURE_USERNAME_ANONYMITY = 1 << 22;
+// Bit 0 is the least significant one, as the vector of RFC 8489, appendix B.1, shows.
+const FEATURE_PASSWORD_ALGORITHMS = 1;
+const FEATURE_USERNAME_ANONYMITY = 2;
 const ALGORITHM_MD5 = 1;
 const ALGORITHM_SHA256 = 2;
 const MAX_NONCE_BYTES = 763;
