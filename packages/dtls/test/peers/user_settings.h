@@ -1,0 +1,44 @@
+/* What interop-wolfssl.test.ts needs of wolfSSL 5.5 or later; README.md says how to build it. */
+/* Version 5.5.4 takes the macro of the C library for "this machine is big-endian". */
+#include <endian.h>
+#undef BIG_ENDIAN
+#define WOLFSSL_DTLS
+#define WOLFSSL_DTLS13
+#define WOLFSSL_TLS13
+#define WOLFSSL_DTLS_MTU
+#define WOLFSSL_SEND_HRR_COOKIE
+#define WOLFSSL_W64_WRAPPER
+#define HAVE_TLS_EXTENSIONS
+#define HAVE_SUPPORTED_CURVES
+#define HAVE_EXTENDED_MASTER
+#define HAVE_SERVER_RENEGOTIATION_INFO
+#define HAVE_HKDF
+#define HAVE_ECC
+#define ECC_TIMING_RESISTANT
+#define TFM_TIMING_RESISTANT
+#define WC_RSA_BLINDING
+#define WC_RSA_PSS
+#define HAVE_CURVE25519
+#define HAVE_ED25519
+#define WOLFSSL_SHA512
+#define WOLFSSL_SHA384
+#define HAVE_AESGCM
+#define WOLFSSL_AES_DIRECT
+#define HAVE_AES_ECB
+#define HAVE_CHACHA
+#define HAVE_POLY1305
+#define HAVE_KEYING_MATERIAL
+#define HAVE_FFDHE_2048
+#define WOLFSSL_BASE64_ENCODE
+#define SINGLE_THREADED
+#define NO_OLD_TLS
+#define NO_DES3
+#define NO_RC4
+#define NO_PSK
+#define NO_MD4
+#define WOLFSSL_SP_MATH_ALL
+#define WOLFSSL_PUBLIC_MP
+#define SP_INT_BITS 4096
+#define WOLFSSL_HAVE_SP_ECC
+#define OPENSSL_EXTRA_X509_SMALL
+#define WOLFSSL_DEBUG_TLS
