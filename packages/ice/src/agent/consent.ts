@@ -10,6 +10,8 @@ import type { Random } from '@claw/base';
 import type { CandidatePair } from './candidate-pair.ts';
 import type { IceTiming } from './types.ts';
 
+export type Liveness = 0 | 1 | 2;
+
 interface Watch {
   dueMs: number;
   /** When the first check left that has not been answered. */
@@ -59,9 +61,17 @@ export class ConsentMonitor {
     for (const watch of this.#watches.values()) watch.dueMs = Math.min(watch.dueMs, nowMs);
   }
 
-  /** False once a pair has been silent for too long. */
-  isLive(pair: CandidatePair): boolean {
-    return this.#watches.get(pair)?.isSilent !== true;
+  /** 2: has answered all it was asked. 1: an answer is due. 0: silent for too long. */
+  liveness(pair: CandidatePair): Liveness {
+    const watch = this.#watches.get(pair);
+    if (watch?.isSilent) return 0;
+    return watch?.silentSinceMs === undefined ? 2 : 1;
+  }
+
+  /** Whether two checks of the pair went unanswered: time to look at the others. */
+  isSuspect(pair: CandidatePair, nowMs: number): boolean {
+    const since = this.#watches.get(pair)?.silentSinceMs;
+    return since !== undefined && nowMs - since >= 2 * RETRY_MS;
   }
 
   /** Sends what is due. Returns pairs whose consent has expired. */

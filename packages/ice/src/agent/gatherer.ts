@@ -63,6 +63,8 @@ interface ServerStream {
   readonly server: ServerAddress;
   readonly address: TransportAddress;
   readonly hops: number;
+  /** How often the relay was lost before. */
+  readonly attempt: number;
   relay: Relay | undefined;
 }
 
@@ -72,10 +74,21 @@ interface TurnPlace {
   readonly hops: number;
 }
 
+/** A relay that was lost, to be asked for again. */
+interface Retry {
+  readonly atMs: number;
+  readonly attempt: number;
+  readonly place: TurnPlace;
+  /** The socket it was asked for from; none over TCP and TLS. */
+  readonly udpId: number | undefined;
+}
+
 const MAX_LOCAL_ADDRESSES = 64;
 const MAX_ALTERNATES = 3;
 /** Of one server: two are enough to survive the loss of an interface. */
 const MAX_RELAYS_PER_SERVER = 2;
+const FIRST_RETRY_MS = 500;
+const MAX_RETRIES = 8;
 /** Keeps the mapping that a signalled reflexive candidate stands for (RFC 8445 §11). */
 const KEEP_MAPPING_MS = 20_000;
 
@@ -87,6 +100,7 @@ export class Gatherer {
   /** Resolved servers, to be asked from each socket that comes later too. */
   readonly #stunPlaces: TurnPlace[] = [];
   readonly #turnPlaces: TurnPlace[] = [];
+  readonly #retries = new Set<Retry>();
   readonly #queue: ((nowMs: number) => void)[] = [];
   readonly #opening = new Map<number, { readonly kind: 'udp' | 'listener'; readonly address: string }>();
   readonly #listeners = new Map<number, LocalCandidate>();
@@ -111,6 +125,7 @@ export class Gatherer {
   get deadlineMs(): number {
     let deadlineMs = this.#keepMappingsAtMs;
     for (const relay of this.#relays) deadlineMs = Math.min(deadlineMs, relay.deadlineMs);
+    for (const { atMs } of this.#retries) deadlineMs = Math.min(deadlineMs, atMs);
     return deadlineMs;
   }
 
@@ -169,6 +184,7 @@ export class Gatherer {
     this.#streams.delete(id);
     if (stream.relay) this.#loseRelay(stream.relay, nowMs);
     else this.#outstanding -= 1;
+    if (stream.relay || stream.attempt > 0) this.#retryLater(stream, undefined, stream.attempt, nowMs);
     return true;
   }
 
@@ -217,7 +233,8 @@ export class Gatherer {
 
   /** `isWaiting`: no pair is in use, so mappings matter to those who have yet to answer. */
   handleTimeout(isWaiting: boolean, nowMs: number): void {
-    for (const relay of this.#relays) relay.handleTimeout(nowMs);
+    for (const relay of [...this.#relays]) relay.handleTimeout(nowMs);
+    for (const retry of this.#retries) if (nowMs >= retry.atMs) this.#retry(retry);
     if (nowMs < this.#keepMappingsAtMs) return;
     this.#keepMappingsAtMs = nowMs + KEEP_MAPPING_MS;
     if (!isWaiting) return;
@@ -237,6 +254,7 @@ export class Gatherer {
     this.#streams.clear();
     this.#opening.clear();
     this.#queue.length = 0;
+    this.#retries.clear();
   }
 
   #openUdp(id: number, local: TransportAddress, nowMs: number): void {
@@ -307,10 +325,23 @@ export class Gatherer {
     if (this.#keepMappingsAtMs === Number.POSITIVE_INFINITY) this.#keepMappingsAtMs = nowMs + KEEP_MAPPING_MS;
   }
 
-  #connect(place: TurnPlace): void {
+  #retryLater(place: TurnPlace, udpId: number | undefined, attempt: number, nowMs: number): void {
+    if (attempt >= MAX_RETRIES) return;
+    this.#retries.add({ place, udpId, attempt: attempt + 1, atMs: nowMs + FIRST_RETRY_MS * 2 ** attempt });
+  }
+
+  #retry(retry: Retry): void {
+    this.#retries.delete(retry);
+    const { place, udpId, attempt } = retry;
+    if (udpId === undefined) return this.#connect(place, attempt);
+    const udp = this.#udp.get(udpId);
+    if (udp) this.#queueAllocation(udp, place, attempt);
+  }
+
+  #connect(place: TurnPlace, attempt = 0): void {
     const { gate, events, useProxy } = this.#options;
     const id = events.nextId();
-    this.#streams.set(id, { ...place, id, relay: undefined });
+    this.#streams.set(id, { ...place, id, attempt, relay: undefined });
     this.#outstanding += 1;
     const { server } = place;
     const isPermitted = gate.request({
@@ -366,21 +397,27 @@ export class Gatherer {
     this.#options.events.onCandidate(candidate, nowMs);
   }
 
-  #queueAllocation(udp: UdpTransport, place: TurnPlace): void {
+  #queueAllocation(udp: UdpTransport, place: TurnPlace, attempt = 0): void {
     if (familyOf(place.address.address) !== familyOf(udp.local.address)) return;
     this.#outstanding += 1;
     this.#queue.push((nowMs) => {
       if (this.#hasEnoughRelays(place.server)) this.#outstanding -= 1;
-      else this.#startAllocation(udp, place, udp.preference, nowMs);
+      else this.#startAllocation(udp, place, udp.preference, attempt, nowMs);
     });
   }
 
   #allocate(stream: ServerStream, transport: EgressTransport, nowMs: number): void {
     // Behind a proxy the server has no address that we know; its URL's stands for it.
-    this.#startAllocation(transport, stream, 0, nowMs);
+    this.#startAllocation(transport, stream, 0, stream.attempt, nowMs);
   }
 
-  #startAllocation(transport: EgressTransport, place: TurnPlace, preference: number, nowMs: number): void {
+  #startAllocation(
+    transport: EgressTransport,
+    place: TurnPlace,
+    preference: number,
+    attempt: number,
+    nowMs: number,
+  ): void {
     const { gate, random, transactions, rtoMs, events } = this.#options;
     const { server, address, hops } = place;
     let relay: Relay | undefined;
@@ -416,7 +453,14 @@ export class Gatherer {
         },
         onFailed: (_error, atMs) => {
           finish();
+          const udpId = this.#udp.has(transport.id) ? transport.id : undefined;
           if (relay) this.#loseRelay(relay, atMs);
+          // A server that never gave one is not asked again, unless it gave one before.
+          if ((relay || attempt > 0) && udpId !== undefined) this.#retryLater(place, udpId, relay ? 0 : attempt, atMs);
+          if (relay && udpId === undefined && this.#streams.delete(transport.id)) {
+            gate.request({ type: 'close', id: transport.id });
+            this.#retryLater(place, undefined, 0, atMs);
+          }
         },
         onAlternate: (alternate, atMs) => {
           const next = { server, address: alternate, hops: hops + 1 };
@@ -424,7 +468,7 @@ export class Gatherer {
           if (isNew && server.protocol !== 'udp') this.#connect(next);
           if (isNew && server.protocol === 'udp' && familyOf(alternate.address) === familyOf(address.address)) {
             this.#outstanding += 1;
-            this.#startAllocation(transport, next, preference, atMs);
+            this.#startAllocation(transport, next, preference, attempt, atMs);
           }
           finish();
         },

@@ -8,7 +8,7 @@
  * {@link IceAgent.handleTimeout} when {@link IceAgent.deadlineMs} is reached.
  */
 
-import { canonicalAddress, type TransportAddress } from '../address.ts';
+import { canonicalAddress, sameAddress, type TransportAddress } from '../address.ts';
 import type { Candidate, LocalCandidate } from '../candidate/candidate.ts';
 import { parseServers } from '../candidate/server-url.ts';
 import { iceError } from '../errors.ts';
@@ -48,6 +48,8 @@ interface Stream {
   readonly deframer: StreamDeframer;
 }
 
+/** How long an accepted connection may be silent. */
+const STRANGER_MS = 10_000;
 /** Errors answered a second at most, so that nobody uses us to flood others. */
 const ERRORS_A_SECOND = 20;
 
@@ -68,6 +70,8 @@ export class IceAgent {
   readonly #localCandidates: LocalCandidate[] = [];
   readonly #streams = new Map<number, Stream>();
   readonly #deframers = new Map<number, StreamDeframer>();
+  /** Accepted connections that have not proven themselves, and until when they may. */
+  readonly #strangers = new Map<number, number>();
   readonly #resolving = new Map<number, (addresses: readonly string[], nowMs: number) => void>();
   #session: Session;
   /** Carries the data while a restarted session has no valid pair. */
@@ -81,6 +85,8 @@ export class IceAgent {
   #errorsLeft = ERRORS_A_SECOND;
   #errorsSinceMs = Number.NEGATIVE_INFINITY;
   #packetsIgnored = 0;
+  /** The pair in use misses answers, and the others have been asked. */
+  #isSuspecting = false;
 
   /** Throws `ICE_SERVER_INVALID`, `ICE_PARAMETERS_INVALID`. */
   constructor(options: IceAgentOptions) {
@@ -186,10 +192,10 @@ export class IceAgent {
     if (this.#state === 'closed') return Number.POSITIVE_INFINITY;
     const hasWork = this.#gatherer.hasWork || (this.#session.remote !== undefined && this.#session.list.hasWork);
     const paced = hasWork ? this.#pacer.nextMs : Number.POSITIVE_INFINITY;
-    const failing = this.#state === 'checking' ? this.#failAtMs : Number.POSITIVE_INFINITY;
+    const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
     const nominating = this.#role.isControlling ? this.#nominator.deadlineMs : Number.POSITIVE_INFINITY;
-    const consent = this.#consent.deadlineMs;
-    return Math.min(this.#transactions.deadlineMs, paced, this.#gatherer.deadlineMs, consent, nominating, failing);
+    const others = Math.min(this.#consent.deadlineMs, this.#gatherer.deadlineMs, ...this.#strangers.values());
+    return Math.min(this.#transactions.deadlineMs, paced, others, nominating, failing);
   }
 
   /**
@@ -304,6 +310,7 @@ export class IceAgent {
     if (this.#state === 'closed') return;
     const stream = this.#streams.get(id);
     this.#deframers.delete(id);
+    this.#strangers.delete(id);
     if (stream) {
       this.#streams.delete(id);
       this.#removeBase(stream.base, nowMs);
@@ -316,6 +323,7 @@ export class IceAgent {
     const candidate = this.#gatherer.listener(listenerId);
     if (this.#state === 'closed' || !candidate || this.#streams.size >= this.#limits.maxConnections) return undefined;
     const base = this.#openStream(candidate, remote, true);
+    this.#strangers.set(base.id, nowMs + STRANGER_MS);
     this.#addBase(base);
     this.#run(nowMs);
     return base.id;
@@ -389,6 +397,7 @@ export class IceAgent {
     this.#transactions.handleTimeout(nowMs);
     this.#gatherer.handleTimeout(this.#active === undefined, nowMs);
     this.#handleConsent(nowMs);
+    for (const [id, untilMs] of this.#strangers) if (nowMs >= untilMs) this.#closeStream(id, nowMs);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
     for (let isGathersTurn = false; this.#pacer.isOpen(nowMs); isGathersTurn = !isGathersTurn) {
       const started = isGathersTurn
@@ -397,14 +406,15 @@ export class IceAgent {
       if (!started) break;
       this.#pacer.spend(nowMs);
     }
-    if (this.#role.isControlling) this.#nominator.consider(this.#session, this.#isLive, nowMs);
+    if (this.#role.isControlling) this.#nominator.consider(this.#session, this.#liveness, nowMs);
     this.#updateState(nowMs);
   }
 
-  readonly #isLive = (pair: CandidatePair): boolean => this.#consent.isLive(pair);
+  readonly #liveness = (pair: CandidatePair) => this.#consent.liveness(pair);
 
   #handleConsent(nowMs: number): void {
-    const wasLive = this.#active && this.#isLive(this.#active);
+    const active = this.#active;
+    const wasLive = active && this.#liveness(active) > 0;
     const ask = (pair: CandidatePair) => this.#sessionOf(pair)?.startCheck(pair, 'consent', nowMs);
     for (const pair of this.#consent.handleTimeout(ask, nowMs)) {
       pair.state = 'failed';
@@ -413,10 +423,12 @@ export class IceAgent {
       if (this.#session.selected === pair) this.#session.selected = undefined;
       if (this.#previous?.selected === pair) this.#previous.selected = undefined;
     }
-    if (wasLive && this.#active && !this.#isLive(this.#active)) {
+    if (!active || !this.#consent.isSuspect(active, nowMs)) this.#isSuspecting = false;
+    else if (!this.#isSuspecting) {
+      this.#isSuspecting = true;
       this.#consent.probe(nowMs);
-      this.#session.recheckAll();
     }
+    if (wasLive && this.#liveness(active) === 0) this.#recheck();
     this.#chooseActive(nowMs);
   }
 
@@ -428,23 +440,56 @@ export class IceAgent {
 
   #nominated(pair: CandidatePair, nowMs: number): void {
     if (this.#session.selected !== pair) return;
-    this.#previous?.close();
-    this.#previous = undefined;
+    this.#endPrevious(nowMs);
     this.#nominator.settle(this.#session, (other) => {
       if (other.check) this.#transactions.hush(other.check, nowMs);
     });
     this.#chooseActive(nowMs);
   }
 
+  /** The restarted session has taken over. */
+  #endPrevious(nowMs: number): void {
+    const previous = this.#previous;
+    this.#previous = undefined;
+    if (!previous) return;
+    previous.close();
+    for (const pair of previous.list.pairs()) {
+      this.#consent.forget(pair);
+      if (pair.base instanceof StreamBase && !this.#session.findPair(pair.base, pair.peer)) {
+        this.#closeStream(pair.base.id, nowMs);
+      }
+    }
+  }
+
   #chooseActive(nowMs: number): void {
     const best =
-      this.#nominator.bestPair(this.#session, this.#isLive) ??
-      (this.#previous && this.#nominator.bestPair(this.#previous, this.#isLive));
+      this.#nominator.bestPair(this.#session, this.#liveness) ??
+      (this.#previous && this.#nominator.bestPair(this.#previous, this.#liveness));
     if (best === this.#active) return;
     this.#active = best;
     if (!best) return;
     this.#consent.activate(best, nowMs);
     this.#options.output.onSelectedPair?.(best.facts(true));
+  }
+
+  /** The path is dead or gone: everything that might work is tried again. */
+  #recheck(): void {
+    const session = this.#session;
+    session.recheckAll();
+    const hasStream = (local: LocalCandidate, remote: Candidate) =>
+      [...this.#streams.values()].some(({ base }) => base.candidate === local && sameAddress(base.onlyPeer, remote));
+    for (const local of this.#activeTcp) {
+      for (const remote of session.remoteCandidates) if (!hasStream(local, remote)) session.addStream(local, remote);
+    }
+  }
+
+  #closeStream(id: number, nowMs: number): void {
+    const stream = this.#streams.get(id);
+    this.#strangers.delete(id);
+    if (!stream) return;
+    this.#streams.delete(id);
+    this.#gate.request({ type: 'close', id });
+    this.#removeBase(stream.base, nowMs);
   }
 
   #sessionOf(pair: CandidatePair): Session | undefined {
@@ -463,7 +508,7 @@ export class IceAgent {
     const session = this.#session;
     if (this.#active) {
       this.#checkingSinceMs = undefined;
-      if (!this.#isLive(this.#active)) return this.#setState('disconnected');
+      if (this.#liveness(this.#active) === 0) return this.#setState('disconnected');
       return this.#setState(session.selected === this.#active ? 'completed' : 'connected');
     }
     if (!session.remote) return;
@@ -471,7 +516,9 @@ export class IceAgent {
     const isHopeless =
       session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && this.#resolving.size === 0;
     if (isHopeless || nowMs >= this.#failAtMs) return this.#setState('failed');
-    if (this.#state !== 'failed' || session.hasPendingChecks) this.#setState('checking');
+    const wasConnected = this.#state === 'connected' || this.#state === 'completed' || this.#state === 'disconnected';
+    if (wasConnected) this.#setState('disconnected');
+    else if (this.#state !== 'failed' || session.hasPendingChecks) this.#setState('checking');
   }
 
   #setState(state: IceState): void {
@@ -493,7 +540,7 @@ export class IceAgent {
       session?.removeBase(base);
     }
     this.#chooseActive(nowMs);
-    if (!this.#active) this.#session.recheckAll();
+    if (!this.#active) this.#recheck();
   }
 
   #remoteCandidateAdded(candidate: Candidate): void {
@@ -575,6 +622,7 @@ export class IceAgent {
     if (!session || !verifyIntegrity(message, Buffer.from(session.local.password))) {
       return this.#refuse(base, message, from, ERROR.unauthenticated, nowMs);
     }
+    this.#strangers.delete(base.id);
     const unknown = unknownRequired(message);
     const answer =
       unknown.length > 0

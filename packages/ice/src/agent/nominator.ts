@@ -7,8 +7,11 @@
  */
 
 import type { CandidatePair } from './candidate-pair.ts';
+import type { Liveness } from './consent.ts';
 import type { Session } from './session.ts';
 import type { IceTiming } from './types.ts';
+
+type LivenessOf = (pair: CandidatePair) => Liveness;
 
 /** Untried pairs that are kept after a direct pair was nominated, for a later failover. */
 const KEPT_UNTRIED = 4;
@@ -26,27 +29,28 @@ export class Nominator {
   }
 
   /** The pair that data should take now. */
-  bestPair(session: Session, isLive: (pair: CandidatePair) => boolean): CandidatePair | undefined {
+  bestPair(session: Session, liveness: LivenessOf): CandidatePair | undefined {
     const { selected } = session;
-    if (selected?.state === 'succeeded' && isLive(selected)) return selected;
+    if (selected?.state === 'succeeded' && liveness(selected) > 0) return selected;
     let best: CandidatePair | undefined;
     for (const pair of session.list.pairs()) {
-      if (pair.state === 'succeeded' && (!best || isBetter(pair, best, isLive))) best = pair;
+      if (pair.state === 'succeeded' && (!best || isBetter(pair, best, liveness))) best = pair;
     }
     return best;
   }
 
   /** Of the controlling side: nominates if there is reason to. */
-  consider(session: Session, isLive: (pair: CandidatePair) => boolean, nowMs: number): void {
+  consider(session: Session, liveness: LivenessOf, nowMs: number): void {
     this.#deadlineMs = Number.POSITIVE_INFINITY;
     let target: CandidatePair | undefined;
     for (const pair of session.list.pairs()) {
       // One at a time, unless the pair of that one went silent.
-      if (pair.check && pair.state === 'succeeded' && isLive(pair) && pair.nomination === session.nomination) return;
-      if (pair.state === 'succeeded' && (!target || isBetter(pair, target, isLive))) target = pair;
+      if (pair.check && pair.state === 'succeeded' && liveness(pair) > 0 && pair.nomination === session.nomination)
+        return;
+      if (pair.state === 'succeeded' && (!target || isBetter(pair, target, liveness))) target = pair;
     }
-    if (!target || target === session.selected || target.check) return;
-    if (session.selected && !this.#shouldMove(session.selected, target, isLive)) return;
+    if (!target || target === session.selected || target.check || liveness(target) < 2) return;
+    if (session.selected && !this.#shouldMove(session.selected, target, liveness)) return;
     if (!session.selected) {
       const atMs = this.#nominateAtMs(session, target);
       if (atMs > nowMs) {
@@ -70,8 +74,8 @@ export class Nominator {
     }
   }
 
-  #shouldMove(from: CandidatePair, to: CandidatePair, isLive: (pair: CandidatePair) => boolean): boolean {
-    if (from.state !== 'succeeded' || !isLive(from)) return isLive(to);
+  #shouldMove(from: CandidatePair, to: CandidatePair, liveness: LivenessOf): boolean {
+    if (from.state !== 'succeeded' || liveness(from) === 0) return true;
     return to.quality > from.quality;
   }
 
@@ -90,8 +94,8 @@ export class Nominator {
   }
 }
 
-function isBetter(a: CandidatePair, b: CandidatePair, isLive: (pair: CandidatePair) => boolean): boolean {
-  if (isLive(a) !== isLive(b)) return isLive(a);
+function isBetter(a: CandidatePair, b: CandidatePair, liveness: LivenessOf): boolean {
+  if (liveness(a) !== liveness(b)) return liveness(a) > liveness(b);
   if (a.quality !== b.quality) return a.quality > b.quality;
   return a.priority > b.priority;
 }

@@ -44,6 +44,8 @@ export class NodeIceTransport implements AsyncDisposable {
   readonly #options: NodeIceTransportOptions;
   readonly #clock: Clock;
   readonly #endpoints = new Map<number, Endpoint>();
+  /** Local addresses by the id of their socket or listener. */
+  readonly #bound = new Map<number, string>();
   readonly #abort = new AbortController();
   #timer: Timer | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
@@ -80,6 +82,12 @@ export class NodeIceTransport implements AsyncDisposable {
         nowMs,
       ),
     );
+  }
+
+  /** After a change of the network: gathers on addresses that came, drops those that went. */
+  updateAddresses(addresses: readonly string[] = listLocalAddresses(this.#options)): void {
+    for (const [id, address] of [...this.#bound]) if (!addresses.includes(address)) this.#fail(id);
+    this.gather(addresses);
   }
 
   addRemoteCandidate(candidate: Candidate): void {
@@ -158,12 +166,14 @@ export class NodeIceTransport implements AsyncDisposable {
   }
 
   #fail(id: number): void {
+    this.#bound.delete(id);
     this.#endpoints.get(id)?.close();
     this.#endpoints.delete(id);
     this.act((agent, nowMs) => agent.transportFailed(id, nowMs));
   }
 
   #bindUdp(id: number, address: string): Endpoint {
+    this.#bound.set(id, address);
     return new UdpEndpoint(address, 0, {
       onOpen: (local) => this.act((agent, nowMs) => agent.transportOpened(id, local, nowMs)),
       onMessage: (bytes, remote) => this.act((agent, nowMs) => agent.receive(id, bytes, remote, nowMs)),
@@ -184,6 +194,7 @@ export class NodeIceTransport implements AsyncDisposable {
   }
 
   #listen(id: number, address: string): Endpoint {
+    this.#bound.set(id, address);
     const server: Server = createServer((socket) => this.#accept(id, socket));
     server.on('error', () => this.#fail(id));
     server.listen({ host: address, port: 0, ipv6Only: true }, () => {

@@ -1,0 +1,201 @@
+/** The agent over a simulated network, in virtual time. Round trips are 40 ms. */
+
+import { openSimnet, type Simnet } from '@claw/simnet';
+import { describe, expect, it } from 'vitest';
+import { behindNats, STUN, twoPaths, uselessAddresses } from './networks.ts';
+import { introduceNow, SimTransport, type SimTransportOptions, trickle } from './sim-transport.ts';
+
+const UDP_ONLY = { tcpTypes: [] };
+const LOST = { loss: { model: 'bernoulli', share: 1 } } as const;
+const GOOD = { delayMs: 10, loss: { model: 'bernoulli', share: 0 } } as const;
+
+function ends(net: Simnet, options: Partial<SimTransportOptions> = {}, ofB: Partial<SimTransportOptions> = {}) {
+  const a = new SimTransport(net.host('a'), { controlling: true, ...options });
+  const b = new SimTransport(net.host('b'), { controlling: false, ...options, ...ofB });
+  return { a, b };
+}
+
+async function connected(net: Simnet, options: Partial<SimTransportOptions> = {}) {
+  const both = ends(net, options);
+  both.a.gather();
+  both.b.gather();
+  await net.run(net.nowMs + 500);
+  introduceNow(both.a, both.b);
+  await net.run(net.nowMs + 1000);
+  return both;
+}
+
+/** Fails the network that a pair is on. */
+function cut(net: Simnet, interfaceName: string): void {
+  for (const node of ['a', 'b']) {
+    net.apply({ do: 'set-link', atMs: 0, node, interface: interfaceName, direction: 'up', link: LOST });
+  }
+}
+
+describe('a cold set-up', () => {
+  it('carries data after one round trip, on both sides, and nominates after the second', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = ends(net, UDP_ONLY);
+    a.gather();
+    b.gather();
+    await net.run(100);
+    introduceNow(a, b);
+    await net.run(2000);
+    expect(a.writableAtMs).toBeLessThanOrEqual(141);
+    expect(b.writableAtMs).toBeLessThanOrEqual(141);
+    expect(a.nominatedAtMs).toBeLessThanOrEqual(100 + 40 + 50 + 41);
+    expect(a.agent.state).toBe('completed');
+    expect(b.agent.state).toBe('completed');
+    // Four pairs, two of which lead nowhere, each way: checks, their triggered twins, the nomination, and answers.
+    expect(a.sent.length + b.sent.length).toBeLessThan(40);
+  });
+
+  it('through two port-restricted NATs costs one round trip and one Ta', async () => {
+    using net = openSimnet(behindNats({}), { seed: 1 });
+    const { a, b } = ends(net, { ...UDP_ONLY, servers: STUN });
+    a.gather();
+    b.gather();
+    await net.run(500);
+    introduceNow(a, b);
+    await net.run(2000);
+    expect(a.writableAtMs).toBeLessThanOrEqual(500 + 40 + 6);
+    expect(a.agent.stats().selected).toMatchObject({ local: { type: 'srflx' }, remote: { type: 'srflx' } });
+  });
+
+  it('with 32 addresses that lead nowhere is as quick on the one that works', async () => {
+    using net = openSimnet(uselessAddresses(32), { seed: 1 });
+    const { a, b } = ends(net, { ...UDP_ONLY, servers: STUN });
+    trickle(a, b, 20);
+    a.gather();
+    b.gather();
+    await net.run(10_000);
+    expect(a.agent.localCandidates).toHaveLength(34);
+    // 33 sockets are asked at 5 ms each before the last one learns its address.
+    expect(a.writableAtMs).toBeLessThan(400);
+    expect(b.writableAtMs).toBeLessThan(400);
+  });
+
+  it('behaves when a candidate comes before the parameters, twice, or never ends', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = ends(net, UDP_ONLY);
+    a.gather();
+    b.gather();
+    await net.run(100);
+    for (const candidate of [...b.candidates, ...b.candidates])
+      a.act((agent, nowMs) => agent.addRemoteCandidate(candidate, nowMs));
+    a.act((agent, nowMs) => agent.setRemoteParameters(b.agent.localParameters, nowMs));
+    b.act((agent, nowMs) => agent.setRemoteParameters(a.agent.localParameters, nowMs));
+    await net.run(2000);
+    // b learnt of a by its checks alone.
+    expect(b.agent.stats().selected?.remote.type).toBe('prflx');
+    expect(a.agent.state).toBe('completed');
+    // Signalled late, the candidate takes the place of what was guessed.
+    for (const candidate of a.candidates) b.act((agent, nowMs) => agent.addRemoteCandidate(candidate, nowMs));
+    expect(b.agent.stats().selected?.remote.type).toBe('host');
+  });
+});
+
+describe('roles', () => {
+  it.each([true, false])('settle when both sides think that controlling is %s', async (controlling) => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = ends(net, { ...UDP_ONLY, controlling, tieBreaker: 1n }, { tieBreaker: 2n });
+    a.gather();
+    b.gather();
+    await net.run(100);
+    introduceNow(a, b);
+    await net.run(3000);
+    expect([a.agent.isControlling, b.agent.isControlling]).toEqual([false, true]);
+    expect([a.agent.state, b.agent.state]).toEqual(['completed', 'completed']);
+  });
+});
+
+describe('a path that dies', () => {
+  it('is left within seconds for another one, and both sides know', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = await connected(net, UDP_ONLY);
+    const first = a.agent.stats().selected?.local.address;
+    cut(net, first === '10.1.0.1' ? 'eth0' : 'eth1');
+    const startMs = net.nowMs;
+    a.say('lost');
+    // A sign of life is due within six seconds, and missed for two and a half.
+    await net.run(startMs + 9500);
+    expect(a.agent.stats().selected?.local.address).not.toBe(first);
+    a.say('found');
+    b.say('found too');
+    await net.run(net.nowMs + 1000);
+    expect([...b.received, ...a.received]).toEqual(['found', 'found too']);
+    expect([a.agent.state, b.agent.state]).toEqual(['completed', 'completed']);
+  });
+
+  it('is left much sooner when somebody asks', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a } = await connected(net, UDP_ONLY);
+    const first = a.agent.stats().selected?.local.address;
+    cut(net, first === '10.1.0.1' ? 'eth0' : 'eth1');
+    a.act((agent, nowMs) => agent.probe(nowMs));
+    await net.run(net.nowMs + 2700);
+    expect(a.agent.stats().selected?.local.address).not.toBe(first);
+  });
+
+  it('without another one is disconnected, comes back if it heals, and fails when consent expires', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = await connected(net, UDP_ONLY);
+    cut(net, 'eth0');
+    cut(net, 'eth1');
+    await net.run(net.nowMs + 10_000);
+    expect([a.agent.state, b.agent.state]).toEqual(['disconnected', 'disconnected']);
+    for (const node of ['a', 'b'])
+      net.apply({ do: 'set-link', atMs: 0, node, interface: 'eth0', direction: 'up', link: GOOD });
+    await net.run(net.nowMs + 2000);
+    expect([a.agent.state, b.agent.state]).toEqual(['completed', 'completed']);
+    cut(net, 'eth0');
+    await net.run(net.nowMs + 40_000);
+    expect([a.agent.state, b.agent.state]).toEqual(['failed', 'failed']);
+    const before = a.sent.filter(({ kind }) => kind === 'data').length;
+    expect(a.say('into the void')).toBe(false);
+    expect(a.sent.filter(({ kind }) => kind === 'data')).toHaveLength(before);
+  });
+
+  it('idle costs a check every five seconds and nothing else', async () => {
+    using net = openSimnet(behindNats({}), { seed: 1 });
+    const { a } = await connected(net, { ...UDP_ONLY, servers: STUN });
+    await net.run(net.nowMs + 20_000);
+    const before = a.sent.length;
+    await net.run(net.nowMs + 60_000);
+    const sent = a.sent.slice(before);
+    // One check and one answer each: 12 ± 20 % a minute.
+    expect(sent.length).toBeLessThanOrEqual(32);
+    expect(sent.filter(({ kind }) => kind === 'consent').length).toBeGreaterThanOrEqual(10);
+    expect(new Set(sent.map(({ kind }) => kind))).toEqual(new Set(['consent', 'response']));
+  });
+});
+
+describe('a restart', () => {
+  it('keeps data flowing on the old pair until the new one is valid', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = await connected(net, UDP_ONLY);
+    const old = a.agent.localParameters;
+    a.act((agent, nowMs) => agent.restart(nowMs));
+    expect(a.agent.localParameters.password).not.toBe(old.password);
+    expect(a.agent.localCandidates.every((each) => each.usernameFragment !== old.usernameFragment)).toBe(true);
+    a.say('one');
+    await net.run(net.nowMs + 6000);
+    b.act((agent, nowMs) => agent.setRemoteParameters(a.agent.localParameters, nowMs));
+    b.say('two');
+    await net.run(net.nowMs + 100);
+    a.act((agent, nowMs) => agent.setRemoteParameters(b.agent.localParameters, nowMs));
+    for (const candidate of a.agent.localCandidates)
+      b.act((agent, nowMs) => agent.addRemoteCandidate(candidate, nowMs));
+    for (const candidate of b.agent.localCandidates)
+      a.act((agent, nowMs) => agent.addRemoteCandidate(candidate, nowMs));
+    a.say('three');
+    await net.run(net.nowMs + 2000);
+    b.say('four');
+    await net.run(net.nowMs + 100);
+    expect([...b.received, ...a.received]).toEqual(['one', 'three', 'two', 'four']);
+    expect([a.agent.state, b.agent.state]).toEqual(['completed', 'completed']);
+    // What was whispered under the old credentials is no longer answered.
+    await net.run(net.nowMs + 40_000);
+    expect(a.agent.state).toBe('completed');
+  });
+});
