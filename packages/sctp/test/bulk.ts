@@ -72,3 +72,27 @@ export function measureShares(
   const mbps = bulks.map(({ receivedBytes }, at) => ((receivedBytes - before[at]!) * 8) / durationMs / 1000);
   return { mbps, forward: first.forward };
 }
+
+/** Round trips of 64 B on a channel of priority 1024 beside a full bulk channel, in milliseconds, one every `everyMs`. */
+export function measureRoundTrips(link: LinkOptions, options: PairOptions, durationMs: number, everyMs = 7): number[] {
+  const pair = new Pair(link, options).connect();
+  const bulk = new Bulk(pair, 1);
+  const pings = pair.a.open({ label: 'pings', priority: 1024 });
+  pair.run(2000);
+  const roundTripsMs: number[] = [];
+  const startedMs: number[] = [];
+  const count = bulk.pair.b.onMessage!;
+  pair.b.onMessage = (message) => {
+    if (message.channel.label === 'pings') pair.b.send(message.channel, message.data);
+    else count(message);
+  };
+  pair.a.onMessage = ({ data }) => roundTripsMs.push(pair.simulation.nowMs - startedMs[data.readUInt32BE(0)]!);
+  for (let spentMs = 0; spentMs < durationMs; spentMs += everyMs) {
+    const ping = Buffer.alloc(64);
+    ping.writeUInt32BE(startedMs.length);
+    startedMs.push(pair.simulation.nowMs);
+    pair.a.send(pings, ping);
+    pair.run(everyMs);
+  }
+  return roundTripsMs;
+}

@@ -84,7 +84,7 @@ async function openSession(options: Partial<SctpOptions>, isInterleaved: boolean
   child.stdout?.on('data', (text: Buffer) => {
     session.peerOutput += text.toString();
   });
-  await once(child.stdout!, 'data');
+  await once(child.stdout, 'data');
   association.connect(now());
   settle();
   await until(() => association.state === 'connected');

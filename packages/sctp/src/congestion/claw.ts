@@ -4,33 +4,38 @@
  * trip of late, paces at that rate, and bounds what is in flight by their product.
  *
  * Beyond BBR: it watches the queue (the least round trip of each round over the
- * least of all) and drains it whenever it is its own; a queue that it cannot drain
- * belongs to somebody else, and then it competes with a wider bound. Loss alone
- * says little: only loss beyond what the path loses anyway, together with a full
+ * least of all) and drains it whenever it is its own. A queue that it cannot drain
+ * belongs to somebody who fills it; then it takes its share as CUBIC does, and
+ * tries every few seconds whether the other has gone. Loss alone says little: only loss beyond what the path loses anyway, together with a full
  * queue or in great measure, is taken for congestion.
  */
 
 import type { Random } from '@claw/base';
 import type { AckSample, CongestionControl } from './congestion-control.ts';
+import { CubicCongestion } from './cubic.ts';
 import { initialWindow } from './rfc.ts';
 import { WindowedMax, WindowedMin } from './windowed-filter.ts';
 
 type Phase = 'startup' | 'drain' | 'cruise' | 'up' | 'down' | 'probeRtt';
 
 const STARTUP_GAIN = 2.77;
-const UP_GAIN = 1.25;
+const UP_GAIN = 1.2;
 const DOWN_GAIN = 0.75;
 /** While a queue of our own stands during cruise. */
 const EASE_GAIN = 0.92;
 const RATE_WINDOW_ROUNDS = 10;
-const MIN_RTT_WINDOW_MS = 20_000;
+const MIN_RTT_WINDOW_MS = 30_000;
 const MIN_RTT_STALE_MS = 10_000;
 const PROBE_RTT_MS = 100;
 const CRUISE_WINDOW_GAIN = 1.12;
 const PROBE_WINDOW_GAIN = 1.4;
-const COMPETING_WINDOW_GAIN = 2;
 const STARTUP_WINDOW_GAIN = 2;
 const DOWN_MAX_ROUNDS = 3;
+/** Drains in a row that leave a queue before it is taken for somebody else's. */
+const STUCK_DRAINS = 3;
+/** While competing: how long until the next try whether the queue is ours after all. */
+const COMPETE_MS = 2000;
+const COMPETE_ROUNDS = 12;
 /** Rounds without a quarter more rate that end startup. */
 const PLATEAU_ROUNDS = 3;
 const PLATEAU_GROWTH = 1.25;
@@ -48,8 +53,8 @@ export class ClawCongestion implements CongestionControl {
   windowBytes: number;
   paceBytesPerMs = Number.POSITIVE_INFINITY;
   phase: Phase = 'startup';
-  /** Somebody else keeps a queue. */
-  isCompeting = false;
+  /** Somebody else keeps a queue: the window is this one's. */
+  #rival: CubicCongestion | undefined = undefined;
   readonly #random: Random;
   #packetBytes: number;
   readonly #rate = new WindowedMax(RATE_WINDOW_ROUNDS);
@@ -93,17 +98,25 @@ export class ClawCongestion implements CongestionControl {
     this.#noteRtt(sample);
     this.#noteRate(sample);
     if (sample.ackedBytes > 0 && sample.priorDeliveredBytes >= this.#roundEndsBytes) this.#endRound(sample);
+    if (this.#rival && this.phase !== 'down') this.#compete(this.#rival, sample);
     this.#changePhase(sample);
     this.#setOutputs(sample);
   }
 
-  onTimeout(_inFlightBytes: number, _nowMs: number): void {
+  /** Somebody else keeps a queue. */
+  get isCompeting(): boolean {
+    return this.#rival !== undefined;
+  }
+
+  onTimeout(): void {
+    this.#rival?.onTimeout();
     this.windowBytes = MIN_WINDOW_PACKETS * this.#packetBytes;
   }
 
   setPacketBytes(packetBytes: number): void {
     this.#packetBytes = packetBytes;
     this.windowBytes = Math.max(this.windowBytes, MIN_WINDOW_PACKETS * packetBytes);
+    this.#rival?.setPacketBytes(packetBytes);
   }
 
   // The model
@@ -146,7 +159,7 @@ export class ClawCongestion implements CongestionControl {
     const total = this.#roundLostBytes + this.#roundAckedBytes;
     if (total < 8 * this.#packetBytes) return;
     const share = this.#roundLostBytes / total;
-    const isQueued = this.#queueMs > this.#queueThresholdMs && this.#queueMs > this.#maxQueueMs / 2;
+    const isQueued = this.#isQueueFull;
     const isCongestive =
       this.#roundLostBytes > 2 * this.#packetBytes &&
       (share > this.#pathLoss + CONGESTIVE_LOSS || (isQueued && share > Math.max(QUEUED_LOSS, 2.5 * this.#pathLoss)));
@@ -160,8 +173,21 @@ export class ClawCongestion implements CongestionControl {
       const roundRate = Math.max(this.#roundRate, 0.7 * Math.min(this.#rateCeiling, this.#rate.value));
       this.#rateCeiling = Math.min(this.#rateCeiling, roundRate);
     }
+    if (this.#rival) return;
     if (this.phase === 'up') this.#enter('down', sample);
     else if (this.phase === 'startup' && this.#plateauRounds > 0) this.#enter('drain', sample);
+  }
+
+  get #isQueueFull(): boolean {
+    return this.#queueMs > this.#queueThresholdMs && this.#queueMs > this.#maxQueueMs / 2;
+  }
+
+  #compete(rival: CubicCongestion, sample: AckSample): void {
+    const { startsEpisode } = sample;
+    // What is lost while the queue is short is the path's own doing.
+    sample.startsEpisode = startsEpisode && this.#isQueueFull;
+    rival.onAck(sample);
+    sample.startsEpisode = startsEpisode;
   }
 
   #judgePlateau(): void {
@@ -191,7 +217,7 @@ export class ClawCongestion implements CongestionControl {
 
   #changePhase(sample: AckSample): void {
     const rounds = this.#round - this.#phaseStartRound;
-    const isQueueOurs = this.#queueMs > this.#queueThresholdMs && !this.isCompeting;
+    const isQueueOurs = this.#queueMs > this.#queueThresholdMs;
     switch (this.phase) {
       case 'startup':
         if (
@@ -205,7 +231,10 @@ export class ClawCongestion implements CongestionControl {
         if (sample.inFlightBytes <= this.#bdpBytes || rounds > DOWN_MAX_ROUNDS) this.#enter('cruise', sample);
         return;
       case 'cruise':
-        if (sample.nowMs - this.#minRttSeenMs > MIN_RTT_STALE_MS && !sample.isAppLimited) this.#enterProbeRtt(sample);
+        if (this.#rival) {
+          if (rounds >= COMPETE_ROUNDS && sample.nowMs - this.#phaseStartMs >= COMPETE_MS) this.#enter('down', sample);
+        } else if (sample.nowMs - this.#minRttSeenMs > MIN_RTT_STALE_MS && !sample.isAppLimited)
+          this.#enterProbeRtt(sample);
         else if (rounds >= this.#cruiseRounds) {
           // A queue of our own is drained before more is tried.
           this.#enter(isQueueOurs ? 'down' : 'up', sample);
@@ -235,13 +264,12 @@ export class ClawCongestion implements CongestionControl {
       this.#enter('up', sample);
     } else if (rounds >= 1 && isLean && sample.inFlightBytes <= this.#bdpBytes) {
       this.#stuckDrains = 0;
-      this.isCompeting = false;
+      this.#rival = undefined;
       this.#enter('cruise', sample);
-    } else if (
-      rounds >= DOWN_MAX_ROUNDS ||
-      (this.isCompeting && rounds >= 1 && sample.inFlightBytes <= this.#bdpBytes)
-    ) {
-      if (!isLean && ++this.#stuckDrains >= 2) this.isCompeting = true;
+    } else if (rounds >= DOWN_MAX_ROUNDS) {
+      if (!isLean && ++this.#stuckDrains >= STUCK_DRAINS && !this.#rival) {
+        this.#rival = new CubicCongestion(this.#packetBytes, Math.max(this.windowBytes, sample.priorInFlightBytes));
+      }
       this.#enter('cruise', sample);
     }
   }
@@ -257,7 +285,8 @@ export class ClawCongestion implements CongestionControl {
     this.#phaseStartMs = sample.nowMs;
     this.#phaseStartRound = this.#round;
     // Flows that share a path must not probe in step.
-    if (phase === 'cruise') this.#cruiseRounds = 4 + Math.floor(this.#random.fraction() * 4);
+    if (phase === 'cruise')
+      this.#cruiseRounds = this.#stuckDrains > 0 ? 1 : 4 + Math.floor(this.#random.fraction() * 4);
   }
 
   #enterProbeRtt(sample: AckSample): void {
@@ -278,6 +307,11 @@ export class ClawCongestion implements CongestionControl {
     }
     const pace = this.#paceGain() * rate;
     // The first samples, of a message or two, must not slow a start.
+    if (this.#rival && this.phase !== 'down') {
+      this.windowBytes = this.#rival.windowBytes;
+      this.paceBytesPerMs = this.#rival.paceBytesPerMs;
+      return;
+    }
     this.paceBytesPerMs =
       this.phase === 'startup' && Number.isFinite(this.paceBytesPerMs) ? Math.max(pace, this.paceBytesPerMs) : pace;
     const slackBytes = SLACK_MS * rate + 3 * this.#packetBytes;
@@ -306,7 +340,7 @@ export class ClawCongestion implements CongestionControl {
       case 'down':
         return DOWN_GAIN;
       case 'cruise':
-        return !this.isCompeting && this.#queueMs > this.#queueThresholdMs ? EASE_GAIN : 1;
+        return this.#queueMs > this.#queueThresholdMs ? EASE_GAIN : 1;
       case 'probeRtt':
         return 1;
     }
@@ -314,7 +348,6 @@ export class ClawCongestion implements CongestionControl {
 
   #windowGain(): number {
     if (this.phase === 'startup' || this.phase === 'drain') return STARTUP_WINDOW_GAIN;
-    if (this.isCompeting) return COMPETING_WINDOW_GAIN;
     return this.phase === 'up' ? PROBE_WINDOW_GAIN : CRUISE_WINDOW_GAIN;
   }
 }

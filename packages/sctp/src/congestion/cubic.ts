@@ -20,9 +20,11 @@ export class CubicCongestion implements CongestionControl {
   #renoBytes = 0;
   windowBytes: number;
 
-  constructor(packetBytes: number) {
+  /** With `windowBytes` it starts in congestion avoidance from there. */
+  constructor(packetBytes: number, windowBytes?: number) {
     this.#packetBytes = packetBytes;
-    this.windowBytes = initialWindow(packetBytes);
+    this.windowBytes = windowBytes ?? initialWindow(packetBytes);
+    if (windowBytes !== undefined) this.#thresholdBytes = windowBytes;
   }
 
   get paceBytesPerMs(): number {
