@@ -199,3 +199,20 @@ describe('a restart', () => {
     expect(a.agent.state).toBe('completed');
   });
 });
+
+describe('simultaneous open', () => {
+  it('connects where nobody may be connected to from outside', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const egress = ({ protocol }: { protocol: string }) => protocol !== 'udp';
+    const { a, b } = ends(net, { tcpTypes: ['so'], egress });
+    a.gather();
+    b.gather();
+    await net.run(100);
+    introduceNow(a, b);
+    await net.run(8000);
+    a.say('across');
+    await net.run(9000);
+    expect(a.agent.stats().selected?.local).toMatchObject({ protocol: 'tcp', tcpType: 'so' });
+    expect(b.received).toEqual(['across']);
+  });
+});

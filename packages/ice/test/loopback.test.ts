@@ -1,19 +1,31 @@
 /** Two agents on the sockets of this machine. */
 
+import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
-import { NodeIceTransport, type NodeIceTransportOptions } from '../src/node/index.ts';
-import { connectTransports, untilState } from './transports.ts';
+import type { EgressFacts } from '../src/index.ts';
+import { listLocalAddresses, NodeIceTransport, type NodeIceTransportOptions } from '../src/node/index.ts';
+import { connectTransports, introduce, until, untilGathered, untilState } from './transports.ts';
 
 const open: NodeIceTransport[] = [];
+const hasIpv6 = Object.values(networkInterfaces()).some((each) => each?.some(({ address }) => address === '::1'));
+const noUdp = ({ protocol }: Readonly<EgressFacts>) => protocol !== 'udp';
 
 function transport(options: Partial<NodeIceTransportOptions> & { controlling: boolean }, received: string[] = []) {
   const made = new NodeIceTransport({
     addresses: ['127.0.0.1'],
-    events: { onDatagram: (bytes) => received.push(Buffer.from(bytes).toString('latin1')) },
+    events: { onDatagram: (bytes) => received.push(Buffer.from(bytes).toString('latin1', 1)) },
     ...options,
   });
   open.push(made);
   return made;
+}
+
+async function exchange(a: NodeIceTransport, b: NodeIceTransport, heard: string[]): Promise<void> {
+  await Promise.all([untilState(a, 'completed'), untilState(b, 'completed')]);
+  expect(a.agent.sendDatagram(Buffer.from('\u0016hello'))).toBe(true);
+  expect(b.agent.sendDatagram(Buffer.from('\u0016there'))).toBe(true);
+  await until(() => heard.length === 2, 'both datagrams');
+  expect(heard.toSorted()).toEqual(['hello', 'there']);
 }
 
 afterEach(async () => {
@@ -26,10 +38,65 @@ describe('two agents on one machine', () => {
     const a = transport({ controlling: true }, heard);
     const b = transport({ controlling: false }, heard);
     await connectTransports(a, b);
-    await Promise.all([untilState(a, 'completed'), untilState(b, 'completed')]);
-    expect(a.agent.sendDatagram(Buffer.from('\u0016hello'))).toBe(true);
-    expect(b.agent.sendDatagram(Buffer.from('\u0016there'))).toBe(true);
-    await expect.poll(() => heard.length).toBe(2);
+    await exchange(a, b, heard);
     expect(a.agent.stats().selected).toMatchObject({ local: { type: 'host', protocol: 'udp' }, packetsSent: 1 });
+  });
+
+  it.skipIf(!hasIpv6)('connect over IPv6', async () => {
+    const heard: string[] = [];
+    const a = transport({ controlling: true, addresses: ['::1'] }, heard);
+    const b = transport({ controlling: false, addresses: ['::1'] }, heard);
+    await connectTransports(a, b);
+    await exchange(a, b, heard);
+    expect(a.agent.stats().selected?.local.address).toBe('::1');
+  });
+
+  it.each([
+    ['active', 'passive'],
+    ['passive', 'active'],
+  ] as const)('connect over TCP where UDP is not permitted, %s to %s', async (mine, theirs) => {
+    const heard: string[] = [];
+    const a = transport({ controlling: true, egress: noUdp, tcpTypes: [mine] }, heard);
+    const b = transport({ controlling: false, egress: noUdp, tcpTypes: [theirs] }, heard);
+    await connectTransports(a, b);
+    await exchange(a, b, heard);
+    expect(a.agent.stats().selected?.local.protocol).toBe('tcp');
+  });
+
+  it('close at any moment and leave nothing open', async () => {
+    const before = process.getActiveResourcesInfo().length;
+    const a = transport({ controlling: true });
+    a.gather();
+    await a.close();
+    const b = transport({ controlling: true });
+    const c = transport({ controlling: false });
+    await connectTransports(b, c);
+    await untilState(b, 'connected', 'completed');
+    await Promise.all([b.close(), b.close(), c.close()]);
+    await until(() => process.getActiveResourcesInfo().length <= before, 'the last handle to close');
+  });
+
+  it('hear of each other by a check before the answer came', async () => {
+    const a = transport({ controlling: true, tcpTypes: [] });
+    const b = transport({ controlling: false, tcpTypes: [] });
+    a.gather();
+    b.gather();
+    await Promise.all([untilGathered(a), untilGathered(b)]);
+    introduce(a, b);
+    await until(() => a.agent.stats().pairs.length > 0, 'the check of b');
+    introduce(b, a);
+    await Promise.all([untilState(a, 'completed'), untilState(b, 'completed')]);
+  });
+});
+
+describe('addresses of this machine', () => {
+  it('are canonical, without link-local ones, and loopback only if there is nothing else or it is asked for', () => {
+    const plain = listLocalAddresses();
+    const all = listLocalAddresses({ loopback: true });
+    expect(plain.length).toBeGreaterThan(0);
+    expect(all).toContain('127.0.0.1');
+    expect(plain.some((address) => address.startsWith('fe80'))).toBe(false);
+    if (plain.some((address) => !address.startsWith('127.') && address !== '::1'))
+      expect(plain).not.toContain('127.0.0.1');
   });
 });

@@ -134,6 +134,7 @@ export class SimTransport {
     const { id } = request;
     if (request.type === 'bind-udp') this.#bind(id, request.address);
     else if (request.type === 'listen-tcp') this.#listen(id, request.address);
+    else if (request.type === 'reserve-tcp') this.#reserve(id, request.address);
     else if (request.type === 'connect-tcp') void this.#connect(id, request);
     else if (request.type === 'resolve') this.#later((agent, nowMs) => agent.nameResolved(id, [], nowMs));
     else {
@@ -170,6 +171,11 @@ export class SimTransport {
       if (accepted !== undefined) this.#run(accepted, stream);
     });
     this.#endpoints.set(id, { send: () => {}, close: () => listener.close() });
+    this.#later((agent, nowMs) => agent.transportOpened(id, { address, port }, nowMs));
+  }
+
+  #reserve(id: number, address: string): void {
+    const port = 15_000 + id;
     this.#later((agent, nowMs) => agent.transportOpened(id, { address, port }, nowMs));
   }
 

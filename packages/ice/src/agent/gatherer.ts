@@ -34,7 +34,8 @@ export interface GathererEvents {
   onBase(base: Base, nowMs: number): void;
   onBaseLost(base: Base, nowMs: number): void;
   onCandidate(candidate: LocalCandidate, nowMs: number): void;
-  onActiveTcp(candidate: LocalCandidate, nowMs: number): void;
+  /** A TCP candidate that connects: active, or simultaneous open. */
+  onConnectingTcp(candidate: LocalCandidate, nowMs: number): void;
   /** Asks for addresses; the answer may come at once. */
   resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void;
 }
@@ -102,7 +103,7 @@ export class Gatherer {
   readonly #turnPlaces: TurnPlace[] = [];
   readonly #retries = new Set<Retry>();
   readonly #queue: ((nowMs: number) => void)[] = [];
-  readonly #opening = new Map<number, { readonly kind: 'udp' | 'listener'; readonly address: string }>();
+  readonly #opening = new Map<number, { readonly kind: 'udp' | 'passive' | 'so'; readonly address: string }>();
   readonly #listeners = new Map<number, LocalCandidate>();
   readonly #preferences = new Map<string, number>();
   #outstanding = 0;
@@ -141,10 +142,12 @@ export class Gatherer {
       gate.request({ type: 'bind-udp', id, address });
       if (relayOnly) continue;
       if (tcpTypes.includes('active')) this.#addActiveTcp(address, nowMs);
-      if (!tcpTypes.includes('passive')) continue;
-      const listenerId = events.nextId();
-      this.#opening.set(listenerId, { kind: 'listener', address });
-      gate.request({ type: 'listen-tcp', id: listenerId, address });
+      for (const kind of ['passive', 'so'] as const) {
+        if (!tcpTypes.includes(kind)) continue;
+        const portId = events.nextId();
+        this.#opening.set(portId, { kind, address });
+        gate.request({ type: kind === 'so' ? 'reserve-tcp' : 'listen-tcp', id: portId, address });
+      }
     }
     if (!this.#serversStarted) this.#startServers(nowMs);
   }
@@ -160,7 +163,7 @@ export class Gatherer {
     if (!opening) return false;
     this.#opening.delete(id);
     if (opening.kind === 'udp') this.#openUdp(id, local, nowMs);
-    else this.#openListener(id, local, nowMs);
+    else this.#openTcp(opening.kind, id, local, nowMs);
     return true;
   }
 
@@ -272,17 +275,18 @@ export class Gatherer {
     for (const place of this.#turnPlaces) this.#queueAllocation(udp, place);
   }
 
-  #openListener(id: number, local: TransportAddress, nowMs: number): void {
+  #openTcp(tcpType: 'passive' | 'so', id: number, local: TransportAddress, nowMs: number): void {
     const preference = this.#preferences.get(local.address) ?? 0;
-    const candidate = this.#candidate({ type: 'host', ...local, preference, tcpType: 'passive' });
-    this.#listeners.set(id, candidate);
+    const candidate = this.#candidate({ type: 'host', ...local, preference, tcpType });
+    if (tcpType === 'passive') this.#listeners.set(id, candidate);
+    else this.#options.events.onConnectingTcp(candidate, nowMs);
     this.#options.events.onCandidate(candidate, nowMs);
   }
 
   #addActiveTcp(address: string, nowMs: number): void {
     const preference = this.#preferences.get(address) ?? 0;
     const candidate = this.#candidate({ type: 'host', address, port: ACTIVE_TCP_PORT, preference, tcpType: 'active' });
-    this.#options.events.onActiveTcp(candidate, nowMs);
+    this.#options.events.onConnectingTcp(candidate, nowMs);
     this.#options.events.onCandidate(candidate, nowMs);
   }
 

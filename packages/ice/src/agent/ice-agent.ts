@@ -50,6 +50,7 @@ interface Stream {
 
 /** How long an accepted connection may be silent. */
 const STRANGER_MS = 10_000;
+const MAX_OPEN_ATTEMPTS = 32;
 /** Errors answered a second at most, so that nobody uses us to flood others. */
 const ERRORS_A_SECOND = 20;
 
@@ -66,13 +67,15 @@ export class IceAgent {
   readonly #nominator: Nominator;
   readonly #consent: ConsentMonitor;
   readonly #bases = new Set<Base>();
-  readonly #activeTcp: LocalCandidate[] = [];
+  readonly #connectingTcp: LocalCandidate[] = [];
   readonly #localCandidates: LocalCandidate[] = [];
   readonly #streams = new Map<number, Stream>();
   readonly #deframers = new Map<number, StreamDeframer>();
   /** Accepted connections that have not proven themselves, and until when they may. */
   readonly #strangers = new Map<number, number>();
   readonly #resolving = new Map<number, (addresses: readonly string[], nowMs: number) => void>();
+  readonly #openAttempts = new Map<LocalCandidate, number>();
+  #openAgainAt: { readonly atMs: number; readonly local: LocalCandidate; readonly remote: Candidate }[] = [];
   #session: Session;
   /** Carries the data while a restarted session has no valid pair. */
   #previous: Session | undefined;
@@ -147,8 +150,8 @@ export class IceAgent {
           this.#localCandidates.push(candidate);
           options.output.onCandidate?.(candidate);
         },
-        onActiveTcp: (candidate) => {
-          this.#activeTcp.push(candidate);
+        onConnectingTcp: (candidate) => {
+          this.#connectingTcp.push(candidate);
           for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
         },
         resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
@@ -194,7 +197,12 @@ export class IceAgent {
     const paced = hasWork ? this.#pacer.nextMs : Number.POSITIVE_INFINITY;
     const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
     const nominating = this.#role.isControlling ? this.#nominator.deadlineMs : Number.POSITIVE_INFINITY;
-    const others = Math.min(this.#consent.deadlineMs, this.#gatherer.deadlineMs, ...this.#strangers.values());
+    const others = Math.min(
+      this.#consent.deadlineMs,
+      this.#gatherer.deadlineMs,
+      ...this.#strangers.values(),
+      ...this.#openAgainAt.map(({ atMs }) => atMs),
+    );
     return Math.min(this.#transactions.deadlineMs, paced, others, nominating, failing);
   }
 
@@ -314,6 +322,7 @@ export class IceAgent {
     if (stream) {
       this.#streams.delete(id);
       this.#removeBase(stream.base, nowMs);
+      if (!stream.base.isOpen && stream.base.candidate.tcpType === 'so') this.#openAgain(stream.base, nowMs);
     } else this.#gatherer.transportFailed(id, nowMs);
     this.#run(nowMs);
   }
@@ -398,6 +407,9 @@ export class IceAgent {
     this.#gatherer.handleTimeout(this.#active === undefined, nowMs);
     this.#handleConsent(nowMs);
     for (const [id, untilMs] of this.#strangers) if (nowMs >= untilMs) this.#closeStream(id, nowMs);
+    const due = this.#openAgainAt.filter(({ atMs }) => nowMs >= atMs);
+    this.#openAgainAt = this.#openAgainAt.filter(({ atMs }) => nowMs < atMs);
+    for (const { local, remote } of due) this.#session.addStream(local, remote);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
     for (let isGathersTurn = false; this.#pacer.isOpen(nowMs); isGathersTurn = !isGathersTurn) {
       const started = isGathersTurn
@@ -478,7 +490,7 @@ export class IceAgent {
     session.recheckAll();
     const hasStream = (local: LocalCandidate, remote: Candidate) =>
       [...this.#streams.values()].some(({ base }) => base.candidate === local && sameAddress(base.onlyPeer, remote));
-    for (const local of this.#activeTcp) {
+    for (const local of this.#connectingTcp) {
       for (const remote of session.remoteCandidates) if (!hasStream(local, remote)) session.addStream(local, remote);
     }
   }
@@ -513,8 +525,8 @@ export class IceAgent {
     }
     if (!session.remote) return;
     this.#checkingSinceMs ??= nowMs;
-    const isHopeless =
-      session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && this.#resolving.size === 0;
+    const isOpening = this.#resolving.size > 0 || this.#openAgainAt.length > 0;
+    const isHopeless = session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && !isOpening;
     if (isHopeless || nowMs >= this.#failAtMs) return this.#setState('failed');
     const wasConnected = this.#state === 'connected' || this.#state === 'completed' || this.#state === 'disconnected';
     if (wasConnected) this.#setState('disconnected');
@@ -545,7 +557,7 @@ export class IceAgent {
 
   #remoteCandidateAdded(candidate: Candidate): void {
     this.#gatherer.permit(candidate.address);
-    for (const local of this.#activeTcp) this.#session.addStream(local, candidate);
+    for (const local of this.#connectingTcp) this.#session.addStream(local, candidate);
   }
 
   #receiveFromServer(relay: Relay, bytes: Uint8Array, nowMs: number): boolean {
@@ -658,9 +670,23 @@ export class IceAgent {
   }
 
   #streamTo(local: LocalCandidate, remote: Candidate): StreamBase | undefined {
-    if (remote.tcpType !== 'passive' || this.#streams.size >= this.#limits.maxConnections) return undefined;
+    const wanted = local.tcpType === 'so' ? 'so' : 'passive';
+    if (remote.tcpType !== wanted || this.#streams.size >= this.#limits.maxConnections) return undefined;
     if (local.address.includes(':') !== remote.address.includes(':')) return undefined;
     return this.#openStream(local, { address: remote.address, port: remote.port }, false);
+  }
+
+  /** The first SYN of a simultaneous open may meet nobody: it is sent again a few times (RFC 6544 §7.1). */
+  #openAgain(base: StreamBase, nowMs: number): void {
+    const remote = this.#session.remoteCandidates.find(
+      (each) => each.tcpType === 'so' && sameAddress(each, base.onlyPeer),
+    );
+    const attempts = this.#openAttempts.get(base.candidate) ?? 0;
+    if (!remote || attempts >= MAX_OPEN_ATTEMPTS) return;
+    this.#openAttempts.set(base.candidate, attempts + 1);
+    // Not in step with the peer, who does the same.
+    const delayMs = 20 + 100 * this.#options.random.fraction();
+    this.#openAgainAt.push({ atMs: nowMs + delayMs, local: base.candidate, remote });
   }
 
   #openStream(candidate: LocalCandidate, remote: TransportAddress, isOpen: boolean): StreamBase {
@@ -673,7 +699,14 @@ export class IceAgent {
 
   #connect(base: StreamBase): boolean {
     const { id, candidate, onlyPeer } = base;
-    return this.#gate.request({ type: 'connect-tcp', id, remote: onlyPeer, localAddress: candidate.address });
+    const localPort = candidate.tcpType === 'so' ? { localPort: candidate.port } : {};
+    return this.#gate.request({
+      type: 'connect-tcp',
+      id,
+      remote: onlyPeer,
+      localAddress: candidate.address,
+      ...localPort,
+    });
   }
 
   #assertOpen(): void {

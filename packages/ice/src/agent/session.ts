@@ -179,6 +179,7 @@ export class Session {
       this.#unanswered(pair, purpose, nowMs);
       return;
     }
+    let isPermitted = true;
     // The last check of a pair counts; those before it may still be answered, but no longer fail it.
     const finish = () => {
       if (pair.check === check) pair.check = undefined;
@@ -191,7 +192,7 @@ export class Session {
         ...(isConsent || pair.base.isReliable ? { reliableTimeoutMs: SINGLE_TIMEOUT_MS } : {}),
         transmit: (atMs) => {
           pair.checksSent += 1;
-          pair.base.send(isConsent ? 'consent' : 'check', bytes, pair.peer, atMs);
+          isPermitted = pair.base.send(isConsent ? 'consent' : 'check', bytes, pair.peer, atMs);
         },
         onResponse: (message, reply) => {
           const isSymmetric = reply.via === pair.base.id && sameAddress(reply.from, pair.peer);
@@ -208,7 +209,10 @@ export class Session {
       },
       nowMs,
     );
-    if (!isConsent) pair.check = check;
+    if (!isPermitted) {
+      transactions.cancel(check);
+      this.#unanswered(pair, purpose, nowMs);
+    } else if (!isConsent) pair.check = check;
   }
 
   /** A request that named us in its USERNAME. Returns what to answer, or `undefined` to stay silent. */

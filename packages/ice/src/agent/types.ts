@@ -27,6 +27,8 @@ export type IceRequest =
   | { readonly type: 'bind-udp'; readonly id: number; readonly address: string }
   /** The same. Connections come in by `transportAccepted`. */
   | { readonly type: 'listen-tcp'; readonly id: number; readonly address: string }
+  /** The same, with a port that `connect-tcp` can take as `localPort`: nobody listens there (RFC 6544 §4.1, `so`). */
+  | { readonly type: 'reserve-tcp'; readonly id: number; readonly address: string }
   /** The same. `remote.address` may be a name if there is a proxy. */
   | {
       readonly type: 'connect-tcp';

@@ -146,6 +146,8 @@ export class NodeIceTransport implements AsyncDisposable {
         return this.#add(id, this.#bindUdp(id, request.address));
       case 'listen-tcp':
         return this.#add(id, this.#listen(id, request.address));
+      case 'reserve-tcp':
+        return this.#reserve(id, request.address);
       case 'connect-tcp': {
         const { ca, proxy } = this.#options;
         const target = { ...request, ca, proxy: request.useProxy ? proxy : undefined };
@@ -208,6 +210,17 @@ export class NodeIceTransport implements AsyncDisposable {
         this.#ending.push(new Promise((resolve) => server.close(() => resolve())));
       },
     };
+  }
+
+  /** Asks the kernel for a port and leaves it again, so that connections can be made from it. */
+  #reserve(id: number, address: string): void {
+    const server = createServer();
+    server.on('error', () => this.#fail(id));
+    server.listen({ host: address, port: 0, ipv6Only: true }, () => {
+      const bound = server.address();
+      const port = typeof bound === 'object' && bound ? bound.port : 0;
+      server.close(() => this.act((agent, nowMs) => agent.transportOpened(id, { address, port }, nowMs)));
+    });
   }
 
   #accept(listenerId: number, socket: Socket): void {

@@ -6,6 +6,8 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { familyOf, type TransportAddress } from '../address.ts';
 
+const BUFFER_BYTES = 2 * 1024 * 1024;
+
 export interface UdpEndpointEvents {
   onOpen(local: TransportAddress): void;
   onMessage(bytes: Buffer, remote: TransportAddress): void;
@@ -17,6 +19,9 @@ export interface UdpEndpointEvents {
 type Lookup = (name: string, options: unknown, done: (error: null, address: string, family: number) => void) => void;
 const numericLookup: Lookup = (name, _options, done) => done(null, name, familyOf(name));
 
+/** What arrives while the event loop is busy waits here; the kernel's default holds a few milliseconds of a fast path. */
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
+
 export class UdpEndpoint {
   readonly #socket: Socket;
   #isOpen = true;
@@ -26,6 +31,7 @@ export class UdpEndpoint {
     const socket = createSocket({
       type: isIpv6 ? 'udp6' : 'udp4',
       ...(isIpv6 ? { ipv6Only: true } : {}),
+      recvBufferSize: RECEIVE_BUFFER_BYTES,
       lookup: numericLookup,
     });
     this.#socket = socket;
@@ -37,7 +43,9 @@ export class UdpEndpoint {
     process.nextTick(() => {
       if (!this.#isOpen) return;
       socket.bind({ address, port, exclusive: true }, () => {
-        if (this.#isOpen) events.onOpen({ address, port: socket.address().port });
+        if (!this.#isOpen) return;
+        enlargeBuffers(socket);
+        events.onOpen({ address, port: socket.address().port });
       });
     });
   }
@@ -56,3 +64,13 @@ export class UdpEndpoint {
 }
 
 function ignore(): void {}
+
+/** A burst of a fast link outlasts a busy event loop; the kernel gives as much as it may. */
+function enlargeBuffers(socket: Socket): void {
+  try {
+    socket.setRecvBufferSize(BUFFER_BYTES);
+    socket.setSendBufferSize(BUFFER_BYTES);
+  } catch {
+    // What the system has by default will do.
+  }
+}

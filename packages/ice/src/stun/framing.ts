@@ -49,7 +49,7 @@ export class StreamDeframer {
       const { packetBytes, padding } = this.#size;
       const take = Math.min(chunk.length - at, packetBytes + padding - this.#filled);
       const useful = Math.max(0, Math.min(take, packetBytes - this.#filled));
-      this.#packet.set(chunk.subarray(at, at + useful), this.#filled);
+      if (useful > 0) this.#packet.set(chunk.subarray(at, at + useful), this.#filled);
       this.#filled += take;
       at += take;
       if (!this.#isComplete) break;
