@@ -1,1 +1,2 @@
-export {};
+export { createWebrtcEngine, type WebrtcEngineOptions } from './engine.ts';
+export type { EngineErrorCode } from './errors.ts';

@@ -12,16 +12,14 @@ import { canonicalAddress, sameAddress, type TransportAddress } from '../address
 import type { Candidate, LocalCandidate } from '../candidate/candidate.ts';
 import { parseServers } from '../candidate/server-url.ts';
 import { iceError } from '../errors.ts';
-import { ATTRIBUTE, ERROR, METHOD } from '../stun/constants.ts';
 import { classifyDatagram } from '../stun/demultiplex.ts';
 import { StreamDeframer } from '../stun/framing.ts';
-import { verifyIntegrity } from '../stun/integrity.ts';
-import { decodeStun, type StunMessage, textOf, unknownRequired } from '../stun/message.ts';
+import { decodeStun } from '../stun/message.ts';
 import { Transactions } from '../stun/transactions.ts';
 import type { Relay } from '../turn/relay.ts';
 import { type Base, StreamBase } from './base.ts';
 import type { CandidatePair } from './candidate-pair.ts';
-import { encodeCheckError } from './check-messages.ts';
+import { CheckResponder } from './check-responder.ts';
 import { ConsentMonitor } from './consent.ts';
 import { EgressGate } from './egress-gate.ts';
 import { Gatherer, type LocalAddress } from './gatherer.ts';
@@ -29,6 +27,7 @@ import { Nominator } from './nominator.ts';
 import { Pacer } from './pacer.ts';
 import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
 import { type CheckPurpose, type IceRole, Session, type SessionContext } from './session.ts';
+import { TcpConnections } from './tcp-connections.ts';
 import type { IceAgentOptions, IceLimits, IceParameters, IceState, IceTiming, PairFacts } from './types.ts';
 
 export interface IceAgentStats {
@@ -43,17 +42,6 @@ export interface IceAgentStats {
   readonly packetsIgnored: number;
 }
 
-interface Stream {
-  readonly base: StreamBase;
-  readonly deframer: StreamDeframer;
-}
-
-/** How long an accepted connection may be silent. */
-const STRANGER_MS = 10_000;
-const MAX_OPEN_ATTEMPTS = 32;
-/** Errors answered a second at most, so that nobody uses us to flood others. */
-const ERRORS_A_SECOND = 20;
-
 export class IceAgent {
   readonly #options: IceAgentOptions;
   readonly #timing: Required<IceTiming>;
@@ -67,15 +55,11 @@ export class IceAgent {
   readonly #nominator: Nominator;
   readonly #consent: ConsentMonitor;
   readonly #bases = new Set<Base>();
-  readonly #connectingTcp: LocalCandidate[] = [];
   readonly #localCandidates: LocalCandidate[] = [];
-  readonly #streams = new Map<number, Stream>();
+  readonly #tcp: TcpConnections;
+  readonly #responder: CheckResponder;
   readonly #deframers = new Map<number, StreamDeframer>();
-  /** Accepted connections that have not proven themselves, and until when they may. */
-  readonly #strangers = new Map<number, number>();
   readonly #resolving = new Map<number, (addresses: readonly string[], nowMs: number) => void>();
-  readonly #openAttempts = new Map<LocalCandidate, number>();
-  #openAgainAt: { readonly atMs: number; readonly local: LocalCandidate; readonly remote: Candidate }[] = [];
   #session: Session;
   /** Carries the data while a restarted session has no valid pair. */
   #previous: Session | undefined;
@@ -85,8 +69,6 @@ export class IceAgent {
   #checkingSinceMs: number | undefined;
   #hasGathered = false;
   #saidComplete = false;
-  #errorsLeft = ERRORS_A_SECOND;
-  #errorsSinceMs = Number.NEGATIVE_INFINITY;
   #packetsIgnored = 0;
   /** The pair in use misses answers, and the others have been asked. */
   #isSuspecting = false;
@@ -112,6 +94,10 @@ export class IceAgent {
     };
     this.#nominator = new Nominator(this.#timing);
     this.#consent = new ConsentMonitor(this.#timing, random);
+    const nextId = () => this.#nextId++;
+    const { maxConnections } = this.#limits;
+    this.#tcp = new TcpConnections({ gate: this.#gate, random, maxConnections, nextId });
+    this.#responder = new CheckResponder((base) => this.#tcp.proven(base.id));
     this.#context = {
       random,
       role: this.#role,
@@ -125,8 +111,8 @@ export class IceAgent {
         onUnanswered: () => {},
         onNominated: (pair, nowMs) => this.#nominated(pair, nowMs),
         onRoleChange: () => this.#session.roleChanged(),
-        connect: (base) => this.#connect(base),
-        streamTo: (local, remote) => this.#streamTo(local, remote),
+        connect: (base) => this.#tcp.open(base),
+        streamTo: (local, remote) => this.#tcp.prepare(local, remote),
         onRemoteCandidate: (candidate) => this.#remoteCandidateAdded(candidate),
       },
     };
@@ -143,7 +129,7 @@ export class IceAgent {
       rtoMs: this.#timing.rtoMs,
       usernameFragment: () => this.#session.local.usernameFragment,
       events: {
-        nextId: () => this.#nextId++,
+        nextId,
         onBase: (base) => this.#addBase(base),
         onBaseLost: (base, nowMs) => this.#removeBase(base, nowMs),
         onCandidate: (candidate) => {
@@ -151,7 +137,7 @@ export class IceAgent {
           options.output.onCandidate?.(candidate);
         },
         onConnectingTcp: (candidate) => {
-          this.#connectingTcp.push(candidate);
+          this.#tcp.locals.push(candidate);
           for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
         },
         resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
@@ -197,12 +183,7 @@ export class IceAgent {
     const paced = hasWork ? this.#pacer.nextMs : Number.POSITIVE_INFINITY;
     const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
     const nominating = this.#role.isControlling ? this.#nominator.deadlineMs : Number.POSITIVE_INFINITY;
-    const others = Math.min(
-      this.#consent.deadlineMs,
-      this.#gatherer.deadlineMs,
-      ...this.#strangers.values(),
-      ...this.#openAgainAt.map(({ atMs }) => atMs),
-    );
+    const others = Math.min(this.#consent.deadlineMs, this.#gatherer.deadlineMs, this.#tcp.deadlineMs);
     return Math.min(this.#transactions.deadlineMs, paced, others, nominating, failing);
   }
 
@@ -305,34 +286,29 @@ export class IceAgent {
 
   transportOpened(id: number, local: TransportAddress, nowMs: number): void {
     if (this.#state === 'closed') return;
-    const stream = this.#streams.get(id);
-    if (stream) stream.base.opened();
+    const stream = this.#tcp.get(id);
+    if (stream) stream.opened();
     else if (this.#gatherer.isServerStream(id)) this.#deframers.set(id, new StreamDeframer('turn'));
-    if (!stream && !this.#gatherer.transportOpened(id, local, nowMs))
-      this.#options.output.request({ type: 'close', id });
+    if (!stream && !this.#gatherer.transportOpened(id, local, nowMs)) this.#gate.request({ type: 'close', id });
     this.#run(nowMs);
   }
 
   /** It could not be opened, or it broke: an interface went, a connection ended. */
   transportFailed(id: number, nowMs: number): void {
     if (this.#state === 'closed') return;
-    const stream = this.#streams.get(id);
     this.#deframers.delete(id);
-    this.#strangers.delete(id);
-    if (stream) {
-      this.#streams.delete(id);
-      this.#removeBase(stream.base, nowMs);
-      if (!stream.base.isOpen && stream.base.candidate.tcpType === 'so') this.#openAgain(stream.base, nowMs);
-    } else this.#gatherer.transportFailed(id, nowMs);
+    const base = this.#tcp.failed(id, nowMs);
+    if (base) this.#removeBase(base, nowMs);
+    else this.#gatherer.transportFailed(id, nowMs);
     this.#run(nowMs);
   }
 
   /** A connection on a listener. Returns its transport id, or `undefined` when there are too many: close it. */
   transportAccepted(listenerId: number, remote: TransportAddress, nowMs: number): number | undefined {
     const candidate = this.#gatherer.listener(listenerId);
-    if (this.#state === 'closed' || !candidate || this.#streams.size >= this.#limits.maxConnections) return undefined;
-    const base = this.#openStream(candidate, remote, true);
-    this.#strangers.set(base.id, nowMs + STRANGER_MS);
+    if (this.#state === 'closed' || !candidate) return undefined;
+    const base = this.#tcp.accept(candidate, remote, nowMs);
+    if (!base) return undefined;
     this.#addBase(base);
     this.#run(nowMs);
     return base.id;
@@ -392,9 +368,8 @@ export class IceAgent {
   close(): void {
     if (this.#state === 'closed') return;
     this.#gatherer.close();
+    this.#tcp.closeAll();
     this.#gate.shut();
-    for (const [id, { base }] of this.#streams) if (base.isOpen) this.#gate.request({ type: 'close', id });
-    this.#streams.clear();
     this.#transactions.clear();
     this.#consent.forgetAll();
     this.#active = undefined;
@@ -406,10 +381,7 @@ export class IceAgent {
     this.#transactions.handleTimeout(nowMs);
     this.#gatherer.handleTimeout(this.#active === undefined, nowMs);
     this.#handleConsent(nowMs);
-    for (const [id, untilMs] of this.#strangers) if (nowMs >= untilMs) this.#closeStream(id, nowMs);
-    const due = this.#openAgainAt.filter(({ atMs }) => nowMs >= atMs);
-    this.#openAgainAt = this.#openAgainAt.filter(({ atMs }) => nowMs < atMs);
-    for (const { local, remote } of due) this.#session.addStream(local, remote);
+    this.#handleTcp(nowMs);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
     for (let isGathersTurn = false; this.#pacer.isOpen(nowMs); isGathersTurn = !isGathersTurn) {
       const started = isGathersTurn
@@ -488,20 +460,23 @@ export class IceAgent {
   #recheck(): void {
     const session = this.#session;
     session.recheckAll();
-    const hasStream = (local: LocalCandidate, remote: Candidate) =>
-      [...this.#streams.values()].some(({ base }) => base.candidate === local && sameAddress(base.onlyPeer, remote));
-    for (const local of this.#connectingTcp) {
-      for (const remote of session.remoteCandidates) if (!hasStream(local, remote)) session.addStream(local, remote);
+    for (const local of this.#tcp.locals) {
+      for (const remote of session.remoteCandidates) session.addStream(local, remote);
+    }
+  }
+
+  #handleTcp(nowMs: number): void {
+    const { strangers, reopenings } = this.#tcp.takeDue(nowMs);
+    for (const id of strangers) this.#closeStream(id, nowMs);
+    for (const { local, peer } of reopenings) {
+      const remote = this.#session.remoteCandidates.find((each) => each.tcpType === 'so' && sameAddress(each, peer));
+      if (remote) this.#session.addStream(local, remote);
     }
   }
 
   #closeStream(id: number, nowMs: number): void {
-    const stream = this.#streams.get(id);
-    this.#strangers.delete(id);
-    if (!stream) return;
-    this.#streams.delete(id);
-    this.#gate.request({ type: 'close', id });
-    this.#removeBase(stream.base, nowMs);
+    const base = this.#tcp.close(id);
+    if (base) this.#removeBase(base, nowMs);
   }
 
   #sessionOf(pair: CandidatePair): Session | undefined {
@@ -525,8 +500,9 @@ export class IceAgent {
     }
     if (!session.remote) return;
     this.#checkingSinceMs ??= nowMs;
-    const isOpening = this.#resolving.size > 0 || this.#openAgainAt.length > 0;
-    const isHopeless = session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && !isOpening;
+    const isOpening = this.#resolving.size > 0 || this.#tcp.isReopening;
+    const isHopeless =
+      this.#hasGathered && session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && !isOpening;
     if (isHopeless || nowMs >= this.#failAtMs) return this.#setState('failed');
     const wasConnected = this.#state === 'connected' || this.#state === 'completed' || this.#state === 'disconnected';
     if (wasConnected) this.#setState('disconnected');
@@ -557,7 +533,7 @@ export class IceAgent {
 
   #remoteCandidateAdded(candidate: Candidate): void {
     this.#gatherer.permit(candidate.address);
-    for (const local of this.#connectingTcp) this.#session.addStream(local, candidate);
+    for (const local of this.#tcp.locals) this.#session.addStream(local, candidate);
   }
 
   #receiveFromServer(relay: Relay, bytes: Uint8Array, nowMs: number): boolean {
@@ -576,18 +552,25 @@ export class IceAgent {
   }
 
   #receiveStream(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
-    const stream = this.#streams.get(transportId);
-    const deframer = stream?.deframer ?? this.#deframers.get(transportId);
-    if (!deframer) return;
-    try {
-      for (const packet of deframer.push(bytes)) {
-        if (stream) this.#receiveDatagram(stream.base, transportId, packet, stream.base.onlyPeer, nowMs);
-        else this.#receiveOnServerStream(transportId, packet, remote, nowMs);
-      }
-    } catch {
+    const base = this.#tcp.get(transportId);
+    const packets = base ? this.#tcp.receive(transportId, bytes) : this.#deframe(transportId, bytes);
+    if (!packets) {
       // The stream has lost its frame and cannot be read on.
       this.#gate.request({ type: 'close', id: transportId });
-      this.transportFailed(transportId, nowMs);
+      return this.transportFailed(transportId, nowMs);
+    }
+    for (const packet of packets) {
+      if (base) this.#receiveDatagram(base, transportId, packet, base.onlyPeer, nowMs);
+      else this.#receiveOnServerStream(transportId, packet, remote, nowMs);
+    }
+  }
+
+  /** Packets from a TURN server; undefined when the stream is lost. */
+  #deframe(transportId: number, bytes: Uint8Array): Buffer[] | undefined {
+    try {
+      return this.#deframers.get(transportId)?.push(bytes) ?? [];
+    } catch {
+      return undefined;
     }
   }
 
@@ -618,46 +601,12 @@ export class IceAgent {
     }
     const message = kind === 'stun' ? decodeStun(bytes) : undefined;
     if (!message) this.#packetsIgnored += 1;
-    else if (message.class === 'request') this.#handleRequest(base, message, from, nowMs);
-    else if (message.class === 'indication' || !this.#transactions.handleResponse(message, via, from, nowMs))
+    else if (message.class === 'request') {
+      const sessions = [this.#session, this.#previous];
+      if (!this.#responder.handle(sessions, base, message, from, nowMs)) this.#packetsIgnored += 1;
+    } else if (message.class === 'indication' || !this.#transactions.handleResponse(message, via, from, nowMs))
       this.#packetsIgnored += 1;
     this.#run(nowMs);
-  }
-
-  #handleRequest(base: Base, message: StunMessage, from: TransportAddress, nowMs: number): void {
-    if (message.method !== METHOD.binding) return this.#refuse(base, message, from, ERROR.badRequest, nowMs);
-    const [named] = textOf(message, ATTRIBUTE.username)?.split(':', 1) ?? [];
-    if (named === undefined || !message.attributes.has(ATTRIBUTE.messageIntegrity)) {
-      return this.#refuse(base, message, from, ERROR.badRequest, nowMs);
-    }
-    const session = [this.#session, this.#previous].find((each) => each?.local.usernameFragment === named);
-    if (!session || !verifyIntegrity(message, Buffer.from(session.local.password))) {
-      return this.#refuse(base, message, from, ERROR.unauthenticated, nowMs);
-    }
-    this.#strangers.delete(base.id);
-    const unknown = unknownRequired(message);
-    const answer =
-      unknown.length > 0
-        ? encodeCheckError(message, ERROR.unknownAttribute, 'Unknown Attribute', {
-            password: session.local.password,
-            unknown,
-          })
-        : session.handleRequest(base, message, from, nowMs);
-    if (answer) base.send('response', answer, from, nowMs);
-    else this.#packetsIgnored += 1;
-  }
-
-  /** RFC 8489 §9.1.3, at a bounded rate: who cannot prove itself may be lying about its address. */
-  #refuse(base: Base, message: StunMessage, from: TransportAddress, code: number, nowMs: number): void {
-    this.#packetsIgnored += 1;
-    if (nowMs - this.#errorsSinceMs >= 1000) {
-      this.#errorsSinceMs = nowMs;
-      this.#errorsLeft = ERRORS_A_SECOND;
-    }
-    if (this.#errorsLeft <= 0) return;
-    this.#errorsLeft -= 1;
-    const reason = code === ERROR.unauthenticated ? 'Unauthenticated' : 'Bad Request';
-    base.send('response', encodeCheckError(message, code, reason), from, nowMs);
   }
 
   #resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void {
@@ -667,46 +616,6 @@ export class IceAgent {
     if (this.#gate.request({ type: 'resolve', id, name })) return;
     this.#resolving.delete(id);
     answer([], nowMs);
-  }
-
-  #streamTo(local: LocalCandidate, remote: Candidate): StreamBase | undefined {
-    const wanted = local.tcpType === 'so' ? 'so' : 'passive';
-    if (remote.tcpType !== wanted || this.#streams.size >= this.#limits.maxConnections) return undefined;
-    if (local.address.includes(':') !== remote.address.includes(':')) return undefined;
-    return this.#openStream(local, { address: remote.address, port: remote.port }, false);
-  }
-
-  /** The first SYN of a simultaneous open may meet nobody: it is sent again a few times (RFC 6544 §7.1). */
-  #openAgain(base: StreamBase, nowMs: number): void {
-    const remote = this.#session.remoteCandidates.find(
-      (each) => each.tcpType === 'so' && sameAddress(each, base.onlyPeer),
-    );
-    const attempts = this.#openAttempts.get(base.candidate) ?? 0;
-    if (!remote || attempts >= MAX_OPEN_ATTEMPTS) return;
-    this.#openAttempts.set(base.candidate, attempts + 1);
-    // Not in step with the peer, who does the same.
-    const delayMs = 20 + 100 * this.#options.random.fraction();
-    this.#openAgainAt.push({ atMs: nowMs + delayMs, local: base.candidate, remote });
-  }
-
-  #openStream(candidate: LocalCandidate, remote: TransportAddress, isOpen: boolean): StreamBase {
-    const id = this.#nextId++;
-    const transport = { id, protocol: 'tcp' as const, local: { address: candidate.address, port: candidate.port } };
-    const base = new StreamBase(this.#gate, transport, candidate, remote, isOpen);
-    this.#streams.set(id, { base, deframer: new StreamDeframer('rfc4571') });
-    return base;
-  }
-
-  #connect(base: StreamBase): boolean {
-    const { id, candidate, onlyPeer } = base;
-    const localPort = candidate.tcpType === 'so' ? { localPort: candidate.port } : {};
-    return this.#gate.request({
-      type: 'connect-tcp',
-      id,
-      remote: onlyPeer,
-      localAddress: candidate.address,
-      ...localPort,
-    });
   }
 
   #assertOpen(): void {

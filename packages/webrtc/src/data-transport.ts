@@ -1,0 +1,264 @@
+/**
+ * ICE, DTLS and SCTP on top of each other for one peer connection, with the one
+ * timer that DTLS and SCTP share; ICE has its own in its driver.
+ *
+ *   channel → SCTP packet → DTLS record → selected pair, and back
+ *
+ * Nothing of SCTP passes before DTLS has checked the peer's fingerprint.
+ */
+
+import { isIP } from 'node:net';
+import { type Clock, errorText, type Random, type Timer } from '@claw/base';
+import { DtlsConnection, type DtlsEvent, type Fingerprint, type Identity } from '@claw/dtls';
+import type { IceParameters, IceServer, IceState, LocalCandidate, PairFacts } from '@claw/ice';
+import { type HttpProxy, NodeIceTransport } from '@claw/ice/node';
+import { type CongestionKind, type DataChannel, DataChannels, SctpAssociation, type SctpState } from '@claw/sctp';
+import { engineError } from './errors.ts';
+
+export interface TransportSettings {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly identity: Identity;
+  readonly iceServers: readonly IceServer[];
+  readonly iceTransportPolicy: 'all' | 'relay';
+  /** Local addresses to use. Default: all of this machine's but link-local ones; loopback when there is nothing else. */
+  readonly addresses?: readonly string[] | undefined;
+  readonly loopback?: boolean | undefined;
+  readonly proxy?: HttpProxy | undefined;
+  readonly ca?: string | undefined;
+  readonly maxMessageBytes: number;
+  readonly congestion?: CongestionKind | undefined;
+}
+
+export interface TransportEvents {
+  onCandidate(candidate: LocalCandidate | null): void;
+  onIceState(state: IceState): void;
+  onDtlsState(): void;
+  onSctpState(state: SctpState): void;
+  onChannel(channel: DataChannel): void;
+  /** It ended by itself. */
+  onFailure(error: Error): void;
+}
+
+export interface RemoteFacts {
+  readonly ice: IceParameters;
+  readonly fingerprints: readonly Fingerprint[];
+  readonly maxMessageBytes: number;
+  readonly sctpPort: number;
+  readonly sctpInit: Buffer | undefined;
+}
+
+/** Ethernet, less IPv6, UDP and TURN channel data. */
+const PATH_MTU_BYTES = 1432;
+/** Within one machine packets are as large as a DTLS record may be. */
+const LOCAL_MTU_BYTES = 16_384;
+/** What the largest DTLS 1.2 or 1.3 record adds. */
+const DTLS_OVERHEAD_BYTES = 37;
+const MIN_DTLS_TIMEOUT_MS = 50;
+const MAX_EARLY_DATAGRAMS = 16;
+
+export class DataTransport {
+  readonly channels: DataChannels;
+  readonly association: SctpAssociation;
+  readonly #settings: TransportSettings;
+  readonly #events: TransportEvents;
+  #ice: NodeIceTransport | undefined;
+  #dtls: DtlsConnection | undefined;
+  #dtlsRole: 'client' | 'server' | undefined;
+  #remote: RemoteFacts | undefined;
+  /** Datagrams that came before the role was known. */
+  readonly #early: Buffer[] = [];
+  #timer: Timer | undefined;
+  #timerAtMs = Infinity;
+  #isFlushing = false;
+  #isClosed = false;
+
+  constructor(settings: TransportSettings, events: TransportEvents) {
+    this.#settings = settings;
+    this.#events = events;
+    this.association = new SctpAssociation({
+      random: settings.random,
+      maxMessageBytes: settings.maxMessageBytes,
+      maxPacketBytes: LOCAL_MTU_BYTES - DTLS_OVERHEAD_BYTES,
+      ...(settings.congestion ? { congestion: settings.congestion } : {}),
+      send: (packet) => this.#sendPacket(packet),
+    });
+    this.channels = new DataChannels(this.association, {
+      onChannel: (channel) => events.onChannel(channel),
+      onState: (state, error) => {
+        events.onSctpState(state);
+        // An abort is how the peer closes; DTLS says so next.
+        if (error && error.code !== 'SCTP_ABORTED') this.#later(() => this.#fail(error));
+      },
+    });
+  }
+
+  /** Undefined until {@link open}. */
+  get ice(): NodeIceTransport | undefined {
+    return this.#ice;
+  }
+
+  /** ICE begins with the first description, which decides who controls it. Later calls give the same. */
+  open(isControlling: boolean): NodeIceTransport {
+    if (this.#ice) return this.#ice;
+    const { clock, random, iceServers, iceTransportPolicy, addresses, loopback, proxy, ca } = this.#settings;
+    this.#ice = new NodeIceTransport({
+      controlling: isControlling,
+      clock,
+      random,
+      servers: iceServers,
+      transportPolicy: iceTransportPolicy,
+      ...(addresses ? { addresses } : {}),
+      ...(loopback === undefined ? {} : { loopback }),
+      ...(proxy ? { proxy } : {}),
+      ...(ca === undefined ? {} : { ca }),
+      events: {
+        onDatagram: (bytes) => this.#receive(bytes),
+        onCandidate: (candidate) => this.#events.onCandidate(candidate),
+        onStateChange: (state) => this.#later(() => this.#events.onIceState(state)),
+        onSelectedPair: () => this.#later(() => this.#startDtls()),
+      },
+    });
+    return this.#ice;
+  }
+
+  get dtlsState(): DtlsConnection['state'] {
+    return this.#dtls?.state ?? 'new';
+  }
+
+  get peerCertificate(): Buffer | undefined {
+    return this.#dtls?.negotiated?.peerCertificate;
+  }
+
+  get nowMs(): number {
+    return this.#settings.clock.monotonicMs();
+  }
+
+  /** What the peer's description says; a second time after an ICE restart. */
+  setRemote(remote: RemoteFacts): void {
+    this.#remote = remote;
+    this.channels.maxSendBytes = remote.maxMessageBytes;
+    this.#ice?.act((agent, nowMs) => agent.setRemoteParameters(remote.ice, nowMs));
+    this.#dtls?.setRemoteFingerprints(remote.fingerprints, this.nowMs);
+  }
+
+  /** Once both descriptions are known. */
+  setRole(role: 'client' | 'server'): void {
+    if (this.#dtlsRole) return;
+    this.#dtlsRole = role;
+    this.channels.isDtlsClient = role === 'client';
+    this.#startDtls();
+  }
+
+  /** After anything was done to a channel or the association: sends, and sets the timer anew. */
+  touch(): void {
+    if (this.#isFlushing || this.#isClosed) return;
+    this.#isFlushing = true;
+    // One flush for all that is sent in this turn.
+    queueMicrotask(() => {
+      this.#isFlushing = false;
+      if (this.#isClosed) return;
+      this.association.flush(this.nowMs);
+      this.#arm();
+    });
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return;
+    this.association.abort(this.nowMs);
+    this.#dtls?.close();
+    this.#isClosed = true;
+    this.#timer?.cancel();
+    await this.#ice?.close();
+  }
+
+  /** What ICE tells it may not be answered with a call into ICE from within. */
+  #later(action: () => void): void {
+    queueMicrotask(() => {
+      if (!this.#isClosed) action();
+    });
+  }
+
+  #startDtls(): void {
+    const agent = this.#ice?.agent;
+    const selected = agent?.stats().selected;
+    if (!this.#dtlsRole || !this.#remote || this.#dtls || !agent?.isWritable || !selected) return;
+    const mtuBytes = isWithinMachine(selected) ? LOCAL_MTU_BYTES : PATH_MTU_BYTES;
+    this.#dtls = new DtlsConnection({
+      role: this.#dtlsRole,
+      identity: this.#settings.identity,
+      remoteFingerprints: this.#remote.fingerprints,
+      addressProven: true,
+      mtuBytes,
+      initialTimeoutMs: Math.max(MIN_DTLS_TIMEOUT_MS, 2 * (selected.roundTripMs ?? MIN_DTLS_TIMEOUT_MS)),
+      random: this.#settings.random,
+      send: (datagram) => agent.sendDatagram(datagram, this.nowMs),
+      onEvent: (event) => this.#onDtlsEvent(event),
+      onApplicationData: (bytes) => this.association.receive(Buffer.from(bytes), this.nowMs),
+    });
+    this.#dtls.start(this.nowMs);
+    for (const datagram of this.#early.splice(0)) this.#dtls.receive(datagram, this.nowMs);
+    this.#arm();
+    this.#events.onDtlsState();
+  }
+
+  #onDtlsEvent(event: DtlsEvent): void {
+    if (event.type === 'connected') {
+      this.#events.onDtlsState();
+      if (this.#isClosed) return; // the owner closed it when it heard that
+      const maxPacketBytes = Math.min(this.#dtls?.maxApplicationDataBytes ?? PATH_MTU_BYTES, LOCAL_MTU_BYTES);
+      this.association.pathChanged(this.nowMs, maxPacketBytes);
+      this.association.connect(this.nowMs, this.#remote?.sctpInit);
+      this.#arm();
+    }
+    if (event.type === 'failed') this.#later(() => this.#fail(event.error));
+    if (event.type === 'closed') this.#later(() => this.#events.onDtlsState());
+  }
+
+  #receive(bytes: Uint8Array): void {
+    if (this.#isClosed) return;
+    if (this.#dtls) {
+      this.#dtls.receive(bytes, this.nowMs);
+      this.#arm();
+    } else if (this.#early.length < MAX_EARLY_DATAGRAMS) {
+      this.#early.push(Buffer.from(bytes));
+      this.#later(() => this.#startDtls());
+    }
+  }
+
+  #sendPacket(packet: Buffer): void {
+    const dtls = this.#dtls;
+    if (dtls?.state !== 'connected' || packet.length > dtls.maxApplicationDataBytes) return; // as lost on the way
+    dtls.sendApplicationData(packet);
+  }
+
+  #arm(): void {
+    if (this.#isClosed) return;
+    const nextMs = Math.min(this.#dtls?.deadlineMs ?? Infinity, this.association.deadlineMs);
+    // A timer that fires early looks again; one that fires late would be wrong.
+    if (this.#timer && this.#timerAtMs <= nextMs) return;
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    if (nextMs === Infinity) return;
+    this.#timerAtMs = nextMs;
+    this.#timer = this.#settings.clock.setTimer(Math.max(0, nextMs - this.nowMs), () => this.#onTimer());
+  }
+
+  #onTimer(): void {
+    this.#timer = undefined;
+    this.#timerAtMs = Infinity;
+    const { nowMs } = this;
+    if ((this.#dtls?.deadlineMs ?? Infinity) <= nowMs) this.#dtls?.handleTimeout(nowMs);
+    if (this.association.deadlineMs <= nowMs) this.association.handleTimeout(nowMs);
+    this.#arm();
+  }
+
+  #fail(cause: Error): void {
+    this.#events.onFailure(engineError('ENGINE_FAILED', `the connection ended: ${errorText(cause)}`, { cause }));
+  }
+}
+
+function isWithinMachine({ local, remote }: PairFacts): boolean {
+  const isLoopback = (address: string) => isIP(address) !== 0 && (address.startsWith('127.') || address === '::1');
+  return local.address === remote.address || (isLoopback(local.address) && isLoopback(remote.address));
+}
