@@ -150,6 +150,9 @@ int main(int count, char **values) {
   usrsctp_setsockopt(sock, IPPROTO_SCTP, SCTP_RECVRCVINFO, &on, sizeof on);
   usrsctp_setsockopt(sock, SOL_SOCKET, SO_SNDBUF, &space, sizeof space);
   usrsctp_setsockopt(sock, SOL_SOCKET, SO_RCVBUF, &space, sizeof space);
+  /* Whole messages only: a later one on the same stream may overtake one that is handed over in parts. */
+  uint32_t whole = 2 << 20;
+  if (usrsctp_setsockopt(sock, IPPROTO_SCTP, SCTP_PARTIAL_DELIVERY_POINT, &whole, sizeof whole) < 0) perror("delivery point");
   if (atoi(values[3])) {
     usrsctp_setsockopt(sock, IPPROTO_SCTP, SCTP_FRAGMENT_INTERLEAVE, &level, sizeof level);
     value.assoc_value = 1;

@@ -33,6 +33,8 @@ const STARTUP_WINDOW_GAIN = 2;
 const DOWN_MAX_ROUNDS = 3;
 /** Drains in a row that leave a queue before it is taken for somebody else's. */
 const STUCK_DRAINS = 3;
+const RIVAL_QUEUE_MS = 3;
+const RIVAL_QUEUE_SHARE = 0.15;
 /** While competing: how long until the next try whether the queue is ours after all. */
 const COMPETE_MS = 2000;
 const COMPETE_ROUNDS = 12;
@@ -267,7 +269,12 @@ export class ClawCongestion implements CongestionControl {
       this.#rival = undefined;
       this.#enter('cruise', sample);
     } else if (rounds >= DOWN_MAX_ROUNDS) {
-      if (!isLean && ++this.#stuckDrains >= STUCK_DRAINS && !this.#rival) {
+      // Others of our kind leave a short queue, which is no reason to fill it.
+      const isFilled = this.#queueMs > Math.max(RIVAL_QUEUE_MS, this.#minRtt.value * RIVAL_QUEUE_SHARE);
+      if (!isFilled) {
+        this.#stuckDrains = 0;
+        this.#rival = undefined;
+      } else if (++this.#stuckDrains >= STUCK_DRAINS && !this.#rival) {
         this.#rival = new CubicCongestion(this.#packetBytes, Math.max(this.windowBytes, sample.priorInFlightBytes));
       }
       this.#enter('cruise', sample);
