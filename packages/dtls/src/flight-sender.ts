@@ -119,6 +119,8 @@ export class FlightSender {
       this.deadlineMs = undefined;
       return true;
     }
+    // The path works after all.
+    if (progress) this.#timeoutMs = this.#options.initialTimeoutMs;
     if (progress && nowMs - this.#sentAtMs >= this.#options.initialTimeoutMs / 4) this.#repeat(nowMs);
     return false;
   }

@@ -119,7 +119,7 @@ export class Handshake {
       const fate = this.#reassembler.add(fragment, epoch);
       if (fate === 'kept') useful = true;
       if (fate === 'duplicate' && fragment.sequence === this.#answers) repeated ||= endsMessage(fragment);
-      if (fate === 'duplicate' && epoch > 0 && !this.#flights.isOutstanding) useful = true;
+      if (fate === 'duplicate' && (this.isComplete || !this.#flights.isOutstanding)) useful = true;
     }
     const acknowledges = useful && epoch > 0 && this.version === '1.3';
     if (acknowledges) this.#acks.add(epoch, sequence);
@@ -167,7 +167,8 @@ export class Handshake {
   flush(awaitsReply = true): void {
     const items = this.#queued;
     this.#queued = [];
-    this.#acks.clear();
+    // A flight of the handshake acknowledges the one that it answers; a KeyUpdate does not.
+    if (this.#flow) this.#acks.clear();
     this.#answers = this.#reassembler.next - 1;
     this.#flights.begin(items, this.nowMs, awaitsReply);
   }

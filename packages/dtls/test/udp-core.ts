@@ -24,7 +24,7 @@ export class UdpCore implements Disposable {
     this.core = new Core({
       role,
       initialTimeoutMs: 300,
-      handshakeTimeoutMs: 3000,
+      handshakeTimeoutMs: 10_000,
       onEvent: () => {},
       onApplicationData: () => {},
       ...options,
@@ -70,7 +70,7 @@ export class UdpCore implements Disposable {
   }
 
   /** Resolves when `condition` holds; rejects after `timeoutMs`. */
-  async until(condition: (core: Core) => boolean, timeoutMs = 3000): Promise<void> {
+  async until(condition: (core: Core) => boolean, timeoutMs = 10_000): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const timer = systemClock.setTimer(timeoutMs, () => {
       reject(new Error(`timed out: ${this.core.state} ${this.core.error?.code} ${this.core.error?.message}`));
@@ -129,7 +129,7 @@ export class Peer implements Disposable {
   }
 
   /** Resolves with the match as soon as the output has one. */
-  async says(pattern: RegExp, timeoutMs = 3000): Promise<RegExpExecArray> {
+  async says(pattern: RegExp, timeoutMs = 10_000): Promise<RegExpExecArray> {
     const { promise, resolve, reject } = Promise.withResolvers<RegExpExecArray>();
     const timer = systemClock.setTimer(timeoutMs, () => {
       reject(new Error(`the peer never said ${pattern}, but: ${this.output.slice(-3000)}`));
@@ -139,7 +139,7 @@ export class Peer implements Disposable {
       if (match) resolve(match);
     };
     this.#changed();
-    return await promise.finally(() => timer.cancel());
+    return promise.finally(() => timer.cancel());
   }
 
   [Symbol.dispose](): void {
