@@ -61,6 +61,44 @@ describe('a TURN server', () => {
     expect(bare.agent.localCandidates).toEqual([]);
   });
 
+  const RELAYED = { address: '192.0.2.9', port: 50_000 };
+
+  function answerTurn(bare: BareAgent, id: number, codes: Partial<Record<number, number>> = {}): number[] {
+    return bare.take('request').map(({ message, remote }) => {
+      const code = codes[message.method];
+      const writer = new StunWriter(code ? 'error' : 'success', message.method, message.transactionId);
+      if (code) writer.error(code, 'No');
+      if (!code && message.method === METHOD.allocate) writer.address(ATTRIBUTE.xorRelayedAddress, RELAYED);
+      bare.hear(id, writer.uint32(ATTRIBUTE.lifetime, 600).finish(), remote);
+      return message.method;
+    });
+  }
+
+  it('that says 437 has the old allocation deleted and is asked again', () => {
+    const bare = new BareAgent({ servers: [turn], transportPolicy: 'relay' });
+    const id = bare.open();
+    const methods = [answerTurn(bare, id, { [METHOD.allocate]: 437 }), answerTurn(bare, id), answerTurn(bare, id)];
+    expect(methods).toEqual([[METHOD.allocate], [METHOD.refresh], [METHOD.allocate]]);
+    expect(bare.agent.localCandidates).toMatchObject([{ type: 'relay', ...RELAYED, relayProtocol: 'udp' }]);
+  });
+
+  it('that forgot the allocation is asked for another one', () => {
+    const bare = new BareAgent({ servers: [turn], transportPolicy: 'relay' });
+    const id = bare.open();
+    bare.meet();
+    answerTurn(bare, id);
+    bare.wait(300_000);
+    // Permissions last five minutes, and are renewed in four.
+    expect(answerTurn(bare, id).filter((method) => method === METHOD.createPermission).length).toBeGreaterThan(0);
+    bare.wait(239_999);
+    bare.take('request');
+    bare.wait(2);
+    expect(answerTurn(bare, id, { [METHOD.refresh]: 437 })).toContain(METHOD.refresh);
+    bare.wait(600);
+    expect(answerTurn(bare, id)).toContain(METHOD.allocate);
+    expect(bare.agent.localCandidates).toHaveLength(2);
+  });
+
   it('that is dead does not keep gathering from ending', () => {
     const bare = new BareAgent({ servers: [turn, { urls: 'stun:192.0.2.9' }] });
     bare.open();

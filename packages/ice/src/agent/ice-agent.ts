@@ -20,13 +20,12 @@ import type { Relay } from '../turn/relay.ts';
 import { type Base, StreamBase } from './base.ts';
 import type { CandidatePair } from './candidate-pair.ts';
 import { CheckResponder } from './check-responder.ts';
-import { ConsentMonitor } from './consent.ts';
 import { EgressGate } from './egress-gate.ts';
 import { Gatherer, type LocalAddress } from './gatherer.ts';
-import { Nominator } from './nominator.ts';
 import { Pacer } from './pacer.ts';
 import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
-import { type CheckPurpose, type IceRole, Session, type SessionContext } from './session.ts';
+import { PathKeeper } from './path-keeper.ts';
+import { type IceRole, Session, type SessionContext } from './session.ts';
 import { TcpConnections } from './tcp-connections.ts';
 import type { IceAgentOptions, IceLimits, IceParameters, IceState, IceTiming, PairFacts } from './types.ts';
 
@@ -52,26 +51,21 @@ export class IceAgent {
   readonly #role: IceRole;
   readonly #context: SessionContext;
   readonly #gatherer: Gatherer;
-  readonly #nominator: Nominator;
-  readonly #consent: ConsentMonitor;
+  readonly #path: PathKeeper;
   readonly #bases = new Set<Base>();
   readonly #localCandidates: LocalCandidate[] = [];
   readonly #tcp: TcpConnections;
   readonly #responder: CheckResponder;
   readonly #deframers = new Map<number, StreamDeframer>();
   readonly #resolving = new Map<number, (addresses: readonly string[], nowMs: number) => void>();
-  #session: Session;
-  /** Carries the data while a restarted session has no valid pair. */
-  #previous: Session | undefined;
-  #active: CandidatePair | undefined;
   #state: IceState = 'new';
   #nextId = 1;
   #checkingSinceMs: number | undefined;
   #hasGathered = false;
   #saidComplete = false;
   #packetsIgnored = 0;
-  /** The pair in use misses answers, and the others have been asked. */
-  #isSuspecting = false;
+  /** How often the time-outs may have changed. */
+  #runs = 0;
 
   /** Throws `ICE_SERVER_INVALID`, `ICE_PARAMETERS_INVALID`. */
   constructor(options: IceAgentOptions) {
@@ -92,8 +86,6 @@ export class IceAgent {
       isControlling: options.controlling,
       tieBreaker: options.tieBreaker ?? random.bytes(8).readBigUInt64BE(),
     };
-    this.#nominator = new Nominator(this.#timing);
-    this.#consent = new ConsentMonitor(this.#timing, random);
     const nextId = () => this.#nextId++;
     const { maxConnections } = this.#limits;
     this.#tcp = new TcpConnections({ gate: this.#gate, random, maxConnections, nextId });
@@ -107,9 +99,8 @@ export class IceAgent {
       limits: this.#limits,
       hooks,
       events: {
-        onAnswer: (pair, purpose, nowMs) => this.#answered(pair, purpose, nowMs),
-        onUnanswered: () => {},
-        onNominated: (pair, nowMs) => this.#nominated(pair, nowMs),
+        onAnswer: (pair, nowMs) => this.#path.answered(pair, nowMs),
+        onNominated: (pair, nowMs) => this.#path.nominated(pair, nowMs),
         onRoleChange: () => this.#session.roleChanged(),
         connect: (base) => this.#tcp.open(base),
         streamTo: (local, remote) => this.#tcp.prepare(local, remote),
@@ -117,7 +108,12 @@ export class IceAgent {
       },
     };
     const local = options.localParameters ? checkParameters(options.localParameters) : randomParameters(random);
-    this.#session = new Session(this.#context, local);
+    this.#path = new PathKeeper(new Session(this.#context, local), this.#timing, random, {
+      onActive: (pair) => output.onSelectedPair?.(pair.facts(true)),
+      onDead: () => this.#recheck(),
+      onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
+      hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
+    });
     this.#gatherer = new Gatherer({
       gate: this.#gate,
       random,
@@ -173,7 +169,7 @@ export class IceAgent {
 
   /** A pair carries data: {@link IceAgent.sendDatagram} works. */
   get isWritable(): boolean {
-    return this.#active !== undefined;
+    return this.#path.active !== undefined;
   }
 
   /** When {@link IceAgent.handleTimeout} wants to be called; Infinity when never, in the past when at once. */
@@ -182,9 +178,12 @@ export class IceAgent {
     const hasWork = this.#gatherer.hasWork || (this.#session.remote !== undefined && this.#session.list.hasWork);
     const paced = hasWork ? this.#pacer.nextMs : Number.POSITIVE_INFINITY;
     const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
-    const nominating = this.#role.isControlling ? this.#nominator.deadlineMs : Number.POSITIVE_INFINITY;
-    const others = Math.min(this.#consent.deadlineMs, this.#gatherer.deadlineMs, this.#tcp.deadlineMs);
-    return Math.min(this.#transactions.deadlineMs, paced, others, nominating, failing);
+    const others = Math.min(
+      this.#path.deadlineMs(this.#role.isControlling),
+      this.#gatherer.deadlineMs,
+      this.#tcp.deadlineMs,
+    );
+    return Math.min(this.#transactions.deadlineMs, paced, others, failing);
   }
 
   /**
@@ -242,13 +241,7 @@ export class IceAgent {
   restart(nowMs: number, local?: IceParameters): IceParameters {
     this.#assertOpen();
     const parameters = local ? checkParameters(local) : randomParameters(this.#options.random);
-    const old = this.#session;
-    const hasPath = old.validPairs().length > 0;
-    if (hasPath) {
-      this.#previous?.close();
-      this.#previous = old;
-    } else old.close();
-    this.#session = new Session(this.#context, parameters);
+    this.#path.restart(new Session(this.#context, parameters));
     for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
     this.#checkingSinceMs = undefined;
     this.#saidComplete = false;
@@ -264,16 +257,25 @@ export class IceAgent {
    * The bytes belong to the driver until it has sent them.
    */
   sendDatagram(bytes: Uint8Array, nowMs = 0): boolean {
-    const pair = this.#active;
+    const pair = this.#path.active;
     if (!pair || !pair.base.send('data', bytes, pair.peer, nowMs)) return false;
     pair.bytesSent += bytes.length;
     pair.packetsSent += 1;
     return true;
   }
 
-  /** Everything that a transport received: a datagram, or bytes of a stream. The bytes are not kept. */
-  receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
-    if (this.#state === 'closed') return;
+  /**
+   * Everything that a transport received: a datagram, or bytes of a stream. The bytes are not kept.
+   * False says that {@link IceAgent.deadlineMs} is what it was: so for application datagrams.
+   */
+  receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): boolean {
+    if (this.#state === 'closed') return false;
+    const runsBefore = this.#runs;
+    this.#receive(transportId, bytes, remote, nowMs);
+    return this.#runs !== runsBefore;
+  }
+
+  #receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
     const udp = this.#gatherer.udpBase(transportId);
     if (udp) {
       const relay = this.#gatherer.relayFrom(transportId, remote);
@@ -346,17 +348,18 @@ export class IceAgent {
 
   /** Asks all pairs in use and in reserve for a sign of life now. */
   probe(nowMs: number): void {
-    this.#consent.probe(nowMs);
+    this.#path.probe(nowMs);
     this.#run(nowMs);
   }
 
-  /** Pairs with their counters, the selected one first. */
+  /** A snapshot: the pair in use, all pairs with their counters, and what was kept out. */
   stats(): IceAgentStats {
-    const facts = (pair: CandidatePair) => pair.facts(pair === this.#active);
+    const { active } = this.#path;
+    const facts = (pair: CandidatePair) => pair.facts(pair === active);
     return {
       state: this.#state,
       isControlling: this.#role.isControlling,
-      selected: this.#active && facts(this.#active),
+      selected: active && facts(active),
       pairs: [...this.#session.list.pairs()].map(facts),
       packetsOut: this.#gate.packets,
       refused: this.#gate.refused,
@@ -371,16 +374,16 @@ export class IceAgent {
     this.#tcp.closeAll();
     this.#gate.shut();
     this.#transactions.clear();
-    this.#consent.forgetAll();
-    this.#active = undefined;
+    this.#path.close();
     this.#setState('closed');
   }
 
   #run(nowMs: number): void {
     if (this.#state === 'closed') return;
+    this.#runs += 1;
     this.#transactions.handleTimeout(nowMs);
-    this.#gatherer.handleTimeout(this.#active === undefined, nowMs);
-    this.#handleConsent(nowMs);
+    this.#gatherer.handleTimeout(!this.isWritable, nowMs);
+    this.#path.handleTimeout(nowMs);
     this.#handleTcp(nowMs);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
     for (let isGathersTurn = false; this.#pacer.isOpen(nowMs); isGathersTurn = !isGathersTurn) {
@@ -390,73 +393,10 @@ export class IceAgent {
       if (!started) break;
       this.#pacer.spend(nowMs);
     }
-    if (this.#role.isControlling) this.#nominator.consider(this.#session, this.#liveness, nowMs);
+    if (this.#role.isControlling) this.#path.considerNomination(nowMs);
     this.#updateState(nowMs);
   }
 
-  readonly #liveness = (pair: CandidatePair) => this.#consent.liveness(pair);
-
-  #handleConsent(nowMs: number): void {
-    const active = this.#active;
-    const wasLive = active && this.#liveness(active) > 0;
-    const ask = (pair: CandidatePair) => this.#sessionOf(pair)?.startCheck(pair, 'consent', nowMs);
-    for (const pair of this.#consent.handleTimeout(ask, nowMs)) {
-      pair.state = 'failed';
-      pair.validSinceMs = undefined;
-      pair.isNominated = false;
-      if (this.#session.selected === pair) this.#session.selected = undefined;
-      if (this.#previous?.selected === pair) this.#previous.selected = undefined;
-    }
-    if (!active || !this.#consent.isSuspect(active, nowMs)) this.#isSuspecting = false;
-    else if (!this.#isSuspecting) {
-      this.#isSuspecting = true;
-      this.#consent.probe(nowMs);
-    }
-    if (wasLive && this.#liveness(active) === 0) this.#recheck();
-    this.#chooseActive(nowMs);
-  }
-
-  #answered(pair: CandidatePair, _purpose: CheckPurpose, nowMs: number): void {
-    pair.base.prepare(pair.peer, nowMs);
-    this.#consent.answered(pair, pair === this.#active, nowMs);
-    this.#chooseActive(nowMs);
-  }
-
-  #nominated(pair: CandidatePair, nowMs: number): void {
-    if (this.#session.selected !== pair) return;
-    this.#endPrevious(nowMs);
-    this.#nominator.settle(this.#session, (other) => {
-      if (other.check) this.#transactions.hush(other.check, nowMs);
-    });
-    this.#chooseActive(nowMs);
-  }
-
-  /** The restarted session has taken over. */
-  #endPrevious(nowMs: number): void {
-    const previous = this.#previous;
-    this.#previous = undefined;
-    if (!previous) return;
-    previous.close();
-    for (const pair of previous.list.pairs()) {
-      this.#consent.forget(pair);
-      if (pair.base instanceof StreamBase && !this.#session.findPair(pair.base, pair.peer)) {
-        this.#closeStream(pair.base.id, nowMs);
-      }
-    }
-  }
-
-  #chooseActive(nowMs: number): void {
-    const best =
-      this.#nominator.bestPair(this.#session, this.#liveness) ??
-      (this.#previous && this.#nominator.bestPair(this.#previous, this.#liveness));
-    if (best === this.#active) return;
-    this.#active = best;
-    if (!best) return;
-    this.#consent.activate(best, nowMs);
-    this.#options.output.onSelectedPair?.(best.facts(true));
-  }
-
-  /** The path is dead or gone: everything that might work is tried again. */
   #recheck(): void {
     const session = this.#session;
     session.recheckAll();
@@ -479,8 +419,8 @@ export class IceAgent {
     if (base) this.#removeBase(base, nowMs);
   }
 
-  #sessionOf(pair: CandidatePair): Session | undefined {
-    return [this.#session, this.#previous].find((session) => session?.list.byId(pair.id) === pair);
+  get #session(): Session {
+    return this.#path.session;
   }
 
   get #failAtMs(): number {
@@ -493,10 +433,10 @@ export class IceAgent {
       this.#options.output.onCandidate?.(null);
     }
     const session = this.#session;
-    if (this.#active) {
+    if (this.isWritable) {
       this.#checkingSinceMs = undefined;
-      if (this.#liveness(this.#active) === 0) return this.#setState('disconnected');
-      return this.#setState(session.selected === this.#active ? 'completed' : 'connected');
+      if (!this.#path.isActiveLive) return this.#setState('disconnected');
+      return this.#setState(session.selected === this.#path.active ? 'completed' : 'connected');
     }
     if (!session.remote) return;
     this.#checkingSinceMs ??= nowMs;
@@ -523,12 +463,7 @@ export class IceAgent {
 
   #removeBase(base: Base, nowMs: number): void {
     this.#bases.delete(base);
-    for (const session of [this.#session, this.#previous]) {
-      for (const pair of session?.list.pairs() ?? []) if (pair.base === base) this.#consent.forget(pair);
-      session?.removeBase(base);
-    }
-    this.#chooseActive(nowMs);
-    if (!this.#active) this.#recheck();
+    this.#path.baseLost(base, nowMs);
   }
 
   #remoteCandidateAdded(candidate: Candidate): void {
@@ -584,11 +519,9 @@ export class IceAgent {
   }
 
   #receiveDatagram(base: Base, via: number, bytes: Uint8Array, from: TransportAddress, nowMs: number): void {
-    const active = this.#active;
     const kind = classifyDatagram(bytes);
     if (kind === 'application') {
-      const isActive = active?.base === base && active.peer.port === from.port && active.peer.address === from.address;
-      const pair = isActive ? active : (this.#session.findPair(base, from) ?? this.#previous?.findPair(base, from));
+      const pair = this.#path.find(base, from);
       if (!pair) {
         this.#packetsIgnored += 1;
         return;
@@ -602,7 +535,7 @@ export class IceAgent {
     const message = kind === 'stun' ? decodeStun(bytes) : undefined;
     if (!message) this.#packetsIgnored += 1;
     else if (message.class === 'request') {
-      const sessions = [this.#session, this.#previous];
+      const sessions = [this.#session, this.#path.previous];
       if (!this.#responder.handle(sessions, base, message, from, nowMs)) this.#packetsIgnored += 1;
     } else if (message.class === 'indication' || !this.#transactions.handleResponse(message, via, from, nowMs))
       this.#packetsIgnored += 1;

@@ -30,8 +30,7 @@ export type CheckPurpose = 'check' | 'nominate' | 'consent';
 
 export interface SessionEvents {
   /** A pair was checked with success, for the first time or again. */
-  onAnswer(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void;
-  onUnanswered(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void;
+  onAnswer(pair: CandidatePair, nowMs: number): void;
   /** The controlling peer nominated a pair that is valid. */
   onNominated(pair: CandidatePair, nowMs: number): void;
   onRoleChange(nowMs: number): void;
@@ -304,7 +303,7 @@ export class Session {
     this.#succeed(pair, purpose, mapped, reply);
     if (purpose === 'nominate' && wasControlling && this.#context.role.isControlling) this.#select(pair, nowMs);
     else if (pair.isNominatedByPeer && !this.#context.role.isControlling) this.#select(pair, nowMs);
-    this.#context.events.onAnswer(pair, purpose, nowMs);
+    this.#context.events.onAnswer(pair, nowMs);
   }
 
   /** Unsigned answers, errors too, can be anybody's. */
@@ -329,7 +328,6 @@ export class Session {
   #unanswered(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void {
     if (!pair.isValid) pair.state = 'failed';
     this.#context.hooks.onCheck?.({ pairId: pair.id, atMs: nowMs, rttMs: undefined, isRttExact: false, purpose });
-    this.#context.events.onUnanswered(pair, purpose, nowMs);
   }
 
   #handleCheckOn(pair: CandidatePair, message: StunMessage, nowMs: number): void {

@@ -50,6 +50,8 @@ export class NodeIceTransport implements AsyncDisposable {
   #timer: Timer | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #isBusy = false;
+  /** A call from within a callback may have changed the deadline. */
+  #isArmDue = false;
   #closing: Promise<void> | undefined;
   readonly #ending: Promise<void>[] = [];
 
@@ -102,7 +104,8 @@ export class NodeIceTransport implements AsyncDisposable {
       return call(this.agent, this.#clock.monotonicMs());
     } finally {
       this.#isBusy = wasBusy;
-      if (!wasBusy) this.#arm();
+      if (wasBusy) this.#isArmDue = true;
+      else this.#arm();
     }
   }
 
@@ -125,7 +128,20 @@ export class NodeIceTransport implements AsyncDisposable {
     await Promise.all(this.#ending);
   }
 
+  /** As `act`, but an application datagram leaves the timer as it is. */
+  #receive(id: number, bytes: Uint8Array, remote: TransportAddress): void {
+    const wasBusy = this.#isBusy;
+    this.#isBusy = true;
+    try {
+      if (this.agent.receive(id, bytes, remote, this.#clock.monotonicMs())) this.#isArmDue = true;
+    } finally {
+      this.#isBusy = wasBusy;
+      if (!wasBusy && this.#isArmDue) this.#arm();
+    }
+  }
+
   #arm(): void {
+    this.#isArmDue = false;
     const { deadlineMs } = this.agent;
     if (this.agent.state === 'closed') return;
     if (deadlineMs === this.#timerAtMs && this.#timer) return;
@@ -178,7 +194,7 @@ export class NodeIceTransport implements AsyncDisposable {
     this.#bound.set(id, address);
     return new UdpEndpoint(address, 0, {
       onOpen: (local) => this.act((agent, nowMs) => agent.transportOpened(id, local, nowMs)),
-      onMessage: (bytes, remote) => this.act((agent, nowMs) => agent.receive(id, bytes, remote, nowMs)),
+      onMessage: (bytes, remote) => this.#receive(id, bytes, remote),
       onFailure: () => this.#fail(id),
     });
   }
@@ -186,7 +202,7 @@ export class NodeIceTransport implements AsyncDisposable {
   #addStream(id: number, remote: TransportAddress, open: (events: StreamEndpointEvents) => StreamEndpoint): void {
     const stream = open({
       onOpen: (local) => this.act((agent, nowMs) => agent.transportOpened(id, local, nowMs)),
-      onData: (bytes) => this.act((agent, nowMs) => agent.receive(id, bytes, remote, nowMs)),
+      onData: (bytes) => this.#receive(id, bytes, remote),
       onFailure: () => this.#fail(id),
     });
     this.#add(id, {
@@ -232,7 +248,7 @@ export class NodeIceTransport implements AsyncDisposable {
     if (id === undefined) return void socket.destroy();
     const events = {
       onOpen: () => {},
-      onData: (bytes: Buffer) => this.act((agent, nowMs) => agent.receive(id, bytes, remote, nowMs)),
+      onData: (bytes: Buffer) => this.#receive(id, bytes, remote),
       onFailure: () => this.#fail(id),
     };
     const stream = StreamEndpoint.accepted(socket, events);

@@ -12,9 +12,9 @@ export interface TransactionOptions {
   readonly id: Buffer;
   /** First retransmission time-out. */
   readonly rtoMs: number;
-  /** The time-out stops doubling here. Default 1,600. */
+  /** The time-out stops doubling here. Default 800: a lost check costs a person waiting more than the packet costs the path. */
   readonly maxRtoMs?: number;
-  /** Default 7 (RFC 8489: Rc). */
+  /** Default 9 (Rc of RFC 8489, which says 7 at longer intervals). */
   readonly maxTransmissions?: number;
   /** Over TCP and TLS: one transmission, this long until it fails. */
   readonly reliableTimeoutMs?: number;
@@ -48,8 +48,8 @@ interface Pending extends Transaction {
   atMs: number;
 }
 
-const MAX_TRANSMISSIONS = 7;
-const MAX_RTO_MS = 1600;
+const MAX_TRANSMISSIONS = 9;
+const MAX_RTO_MS = 800;
 /** The last transmission waits twice its time-out, at least this long. */
 const LAST_WAIT_MS = 2000;
 

@@ -1,0 +1,154 @@
+/**
+ * The pair that carries the data: chosen among the valid ones of the current
+ * session, or of the one before a restart; watched for consent; left for another
+ * when it falls silent. Packets are accepted on every pair at any time, so a move
+ * loses nothing that arrives.
+ */
+
+import type { Random } from '@claw/base';
+import type { TransportAddress } from '../address.ts';
+import type { Base } from './base.ts';
+import type { CandidatePair } from './candidate-pair.ts';
+import { ConsentMonitor, type Liveness } from './consent.ts';
+import { Nominator } from './nominator.ts';
+import type { Session } from './session.ts';
+import type { IceTiming } from './types.ts';
+
+export interface PathKeeperEvents {
+  onActive(pair: CandidatePair): void;
+  /** The path is dead or gone: everything that might work is to be tried again. */
+  onDead(nowMs: number): void;
+  /** A pair that only the session before the restart used. */
+  onUnused(pair: CandidatePair, nowMs: number): void;
+  /** No more retransmissions of its check. */
+  hush(pair: CandidatePair, nowMs: number): void;
+}
+
+export class PathKeeper {
+  session: Session;
+  /** Carries the data while a restarted session has no valid pair. */
+  previous: Session | undefined;
+  active: CandidatePair | undefined;
+  readonly #nominator: Nominator;
+  readonly #consent: ConsentMonitor;
+  readonly #events: PathKeeperEvents;
+  /** The pair in use misses answers, and the others have been asked. */
+  #isSuspecting = false;
+
+  constructor(session: Session, timing: Required<IceTiming>, random: Random, events: PathKeeperEvents) {
+    this.session = session;
+    this.#nominator = new Nominator(timing);
+    this.#consent = new ConsentMonitor(timing, random);
+    this.#events = events;
+  }
+
+  get isActiveLive(): boolean {
+    return this.active !== undefined && this.#liveness(this.active) > 0;
+  }
+
+  deadlineMs(isControlling: boolean): number {
+    const nominating = isControlling ? this.#nominator.deadlineMs : Number.POSITIVE_INFINITY;
+    return Math.min(this.#consent.deadlineMs, nominating);
+  }
+
+  /** A new generation; the old one stays while it has a path. */
+  restart(session: Session): void {
+    const old = this.session;
+    this.session = session;
+    if (old.validPairs().length === 0) return old.close();
+    this.previous?.close();
+    this.previous = old;
+  }
+
+  find(base: Base, from: TransportAddress): CandidatePair | undefined {
+    const { active } = this;
+    const isActive = active?.base === base && active.peer.port === from.port && active.peer.address === from.address;
+    return isActive ? active : (this.session.findPair(base, from) ?? this.previous?.findPair(base, from));
+  }
+
+  answered(pair: CandidatePair, nowMs: number): void {
+    pair.base.prepare(pair.peer, nowMs);
+    this.#consent.answered(pair, pair === this.active, nowMs);
+    this.choose(nowMs);
+  }
+
+  nominated(pair: CandidatePair, nowMs: number): void {
+    if (this.session.selected !== pair) return;
+    this.#endPrevious(nowMs);
+    this.#nominator.settle(this.session, (other) => this.#events.hush(other, nowMs));
+    this.choose(nowMs);
+  }
+
+  baseLost(base: Base, nowMs: number): void {
+    for (const session of [this.session, this.previous]) {
+      for (const pair of session?.list.pairs() ?? []) if (pair.base === base) this.#consent.forget(pair);
+      session?.removeBase(base);
+    }
+    this.choose(nowMs);
+    if (!this.active) this.#events.onDead(nowMs);
+  }
+
+  probe(nowMs: number): void {
+    this.#consent.probe(nowMs);
+  }
+
+  considerNomination(nowMs: number): void {
+    this.#nominator.consider(this.session, this.#liveness, nowMs);
+  }
+
+  handleTimeout(nowMs: number): void {
+    const { active } = this;
+    const wasLive = this.isActiveLive;
+    for (const pair of this.#consent.handleTimeout((each) => this.#ask(each, nowMs), nowMs)) this.#expire(pair);
+    if (!active || !this.#consent.isSuspect(active, nowMs)) this.#isSuspecting = false;
+    else if (!this.#isSuspecting) {
+      this.#isSuspecting = true;
+      this.#consent.probe(nowMs);
+    }
+    if (wasLive && !this.isActiveLive) this.#events.onDead(nowMs);
+    this.choose(nowMs);
+  }
+
+  choose(nowMs: number): void {
+    const best =
+      this.#nominator.bestPair(this.session, this.#liveness) ??
+      (this.previous && this.#nominator.bestPair(this.previous, this.#liveness));
+    if (best === this.active) return;
+    this.active = best;
+    if (!best) return;
+    this.#consent.activate(best, nowMs);
+    this.#events.onActive(best);
+  }
+
+  close(): void {
+    this.#consent.forgetAll();
+    this.active = undefined;
+  }
+
+  readonly #liveness = (pair: CandidatePair): Liveness => this.#consent.liveness(pair);
+
+  /** With the credentials of the session that the pair belongs to. */
+  #ask(pair: CandidatePair, nowMs: number): void {
+    const owner = [this.session, this.previous].find((session) => session?.list.byId(pair.id) === pair);
+    owner?.startCheck(pair, 'consent', nowMs);
+  }
+
+  #expire(pair: CandidatePair): void {
+    pair.state = 'failed';
+    pair.validSinceMs = undefined;
+    pair.isNominated = false;
+    for (const session of [this.session, this.previous]) if (session?.selected === pair) session.selected = undefined;
+  }
+
+  /** The restarted session has taken over. */
+  #endPrevious(nowMs: number): void {
+    const { previous } = this;
+    this.previous = undefined;
+    if (!previous) return;
+    previous.close();
+    for (const pair of previous.list.pairs()) {
+      this.#consent.forget(pair);
+      if (!this.session.findPair(pair.base, pair.peer)) this.#events.onUnused(pair, nowMs);
+    }
+  }
+}
