@@ -9,65 +9,39 @@
 
 import type { ClawError } from '@claw/base';
 import { readU16, readU32 } from './byte-order.ts';
-import { decodeParameters, encodeChunk, encodeParameter, encodeU32s } from './chunk-codec.ts';
+import { encodeChunk, encodeParameter } from './chunk-codec.ts';
 import { ChunkType, COMMON_HEADER_BYTES, ErrorCause, TAG_REFLECTED } from './chunk-types.ts';
 import { createCongestion } from './congestion/create-congestion.ts';
-import { crc32c } from './crc32c.ts';
 import { type SctpErrorCode, sctpError } from './errors.ts';
 import { abortFor, Handshake } from './handshake.ts';
-import { Heartbeats, padTo } from './heartbeat.ts';
-import { decodeInitChunk, encodeInit, type InitOffer, type InitParameters } from './init-chunk.ts';
-import { MAX_STREAMS, type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
+import { decodeInitChunk, encodeInit, type InitParameters } from './init-chunk.ts';
+import type { SctpListener, SctpState, SctpStatistics } from './listener.ts';
+import { makeOffer, readOwnInit } from './local-init.ts';
+import { type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
 import type { MessageOptions } from './outbound-stream.ts';
-import { PacketWriter } from './packet-writer.ts';
-import { PathMtu } from './path-mtu.ts';
-import { initialWindowBytes, Receiver } from './receiver.ts';
-import { RingQueue } from './ring-queue.ts';
+import { describeAbort, hasRightTag, isForUs, readErrorCauses } from './packet-input.ts';
+import { PacketOutput } from './packet-output.ts';
+import { PathProbes } from './path-probes.ts';
+import { Receiver } from './receiver.ts';
 import { RoundTripTime } from './round-trip-time.ts';
 import { Sender } from './sender.ts';
+import { Shutdown } from './shutdown.ts';
 import { StreamReset } from './stream-reset.ts';
 
-export type SctpState = 'new' | 'connecting' | 'connected' | 'closing' | 'closed';
-
-export interface SctpListener {
-  onState?(state: SctpState, error: ClawError<SctpErrorCode> | undefined): void;
-  /**
-   * A whole message. It counts against the receive window until as many bytes are
-   * given to {@link SctpAssociation.release}. `data` is the listener's from now on.
-   */
-  onMessage(streamId: number, ppid: number, data: Buffer): void;
-  /** Bytes of this stream were sent for the first time, or dropped. */
-  onDrained?(streamId: number): void;
-  /** The peer will send no more on these streams, and may use them anew; none named means all. */
-  onPeerReset?(streamIds: readonly number[]): void;
-  /** Our own end of these streams is closed, or the peer refused. */
-  onResetDone?(streamIds: readonly number[], isAccepted: boolean): void;
-  /** The peer began anew: whatever was under way is lost, and every stream starts at zero. */
-  onRestart?(): void;
-}
-
-type Closing = 'none' | 'pending' | 'sent' | 'received' | 'ackSent';
-
 const NEVER = Number.POSITIVE_INFINITY;
-const MAX_CONTROL_QUEUE = 64;
 
 export class SctpAssociation {
   listener: SctpListener = { onMessage: (_, __, data) => this.release(data.length, this.#nowMs) };
   readonly #options: ResolvedOptions;
-  readonly #writer = new PacketWriter();
-  readonly #control = new RingQueue<Buffer>();
+  readonly #output: PacketOutput;
   readonly #handshake: Handshake;
-  readonly #heartbeats: Heartbeats;
-  readonly #mtu: PathMtu;
+  readonly #path: PathProbes;
   #rtt: RoundTripTime;
   #sender: Sender;
   #receiver: Receiver | undefined;
   #reset: StreamReset | undefined;
   #state: SctpState = 'new';
-  #closing: Closing = 'none';
-  #closeAtMs = NEVER;
-  #closeAttempts = 0;
-  #heartbeatAtMs = NEVER;
+  readonly #shutdown: Shutdown;
   #mayOmitChecksum = false;
   #nowMs = 0;
   #isBusy = false;
@@ -79,7 +53,7 @@ export class SctpAssociation {
     const local = localInit ? readOwnInit(localInit) : makeOffer(this.#options);
     this.#handshake = new Handshake(
       {
-        sendAlone: (chunk, tag) => this.#sendAlone(chunk, tag),
+        sendAlone: (chunk, tag) => this.#output.sendAlone(tag, chunk, true),
         sendNext: (chunk) => this.#sendNext(chunk),
         established: (peer, isRestart, nowMs) => this.#onEstablished(peer, isRestart, nowMs),
         failed: (message) => this.#close(sctpError('SCTP_TIMEOUT', message)),
@@ -90,8 +64,19 @@ export class SctpAssociation {
       initialRtoMs,
       maxRtoMs,
     );
-    this.#heartbeats = new Heartbeats(random);
-    this.#mtu = new PathMtu(this.#options.initialPacketBytes, this.#options.maxPacketBytes);
+    this.#output = new PacketOutput(this.#options);
+    this.#shutdown = new Shutdown(
+      {
+        sendNext: (chunk) => this.#sendNext(chunk),
+        sendAlone: (chunk) => this.#output.sendAlone(this.#handshake.peerTag, chunk, true),
+        isDrained: () => this.#sender.isDrained,
+        cumulativeTsn: () => this.#receiver?.cumulativeTsn ?? 0,
+        rtoMs: () => this.#rtt.rtoMs,
+        finished: () => this.#close(undefined),
+      },
+      this.#options.maxTimeouts,
+    );
+    this.#path = new PathProbes(this.#options);
     this.#rtt = new RoundTripTime(this.#options);
     this.#sender = this.#makeSender(local.initialTsn);
   }
@@ -109,7 +94,7 @@ export class SctpAssociation {
   get deadlineMs(): number {
     if (this.#hasWork) return Number.NEGATIVE_INFINITY;
     const { inFlight } = this.#sender;
-    let deadlineMs = Math.min(this.#handshake.timeoutAtMs, this.#closeAtMs, this.#heartbeatAtMs, this.#mtu.deadlineMs);
+    let deadlineMs = Math.min(this.#handshake.timeoutAtMs, this.#shutdown.timeoutAtMs, this.#path.deadlineMs);
     if (this.#receiver) deadlineMs = Math.min(deadlineMs, this.#receiver.sackAtMs);
     if (this.#reset) deadlineMs = Math.min(deadlineMs, this.#reset.timeoutAtMs);
     return Math.min(
@@ -133,7 +118,7 @@ export class SctpAssociation {
 
   /** Greatest packet the path is known to carry. */
   get packetBytes(): number {
-    return this.#mtu.packetBytes;
+    return this.#path.packetBytes;
   }
 
   /** What is known of the path and the traffic, for logs and tests. */
@@ -182,7 +167,7 @@ export class SctpAssociation {
    * @throws SCTP_CLOSED
    */
   sendMessage(streamId: number, ppid: number, data: Buffer, nowMs: number, options: MessageOptions = {}): void {
-    if (this.#state === 'closed' || this.#closing !== 'none') {
+    if (this.#state === 'closed' || this.#shutdown.isUnderWay) {
       throw sctpError('SCTP_CLOSED', `send: the association is ${this.#state}`);
     }
     this.#sender.enqueue(streamId, ppid, data, options, nowMs);
@@ -225,9 +210,9 @@ export class SctpAssociation {
   /** Another path carries the packets from now on: what was learnt of the old one is forgotten. */
   pathChanged(nowMs: number, maxPacketBytes: number = this.#options.maxPacketBytes): void {
     this.#run(nowMs, () => {
-      this.#mtu.restart(maxPacketBytes);
+      this.#path.restart(maxPacketBytes);
       const { congestion, random } = this.#options;
-      this.#sender.inFlight.congestion = createCongestion(congestion, this.#mtu.packetBytes, random);
+      this.#sender.inFlight.congestion = createCongestion(congestion, this.#path.packetBytes, random);
     });
   }
 
@@ -235,8 +220,8 @@ export class SctpAssociation {
   shutdown(nowMs: number): void {
     this.#run(nowMs, () => {
       if (this.#state === 'new' || this.#state === 'connecting') this.#close(undefined);
-      else if (this.#closing === 'none' && this.#state === 'connected') {
-        this.#closing = 'pending';
+      else if (this.#state === 'connected') {
+        this.#shutdown.begin();
         this.#setState('closing');
       }
     });
@@ -247,7 +232,7 @@ export class SctpAssociation {
     this.#run(nowMs, () => {
       if (this.#state === 'closed') return;
       if (this.#handshake.peerTag) {
-        this.#sendAlone(abortFor(reason, ErrorCause.userInitiated), this.#handshake.peerTag);
+        this.#output.sendAlone(this.#handshake.peerTag, abortFor(reason, ErrorCause.userInitiated), true);
       }
       this.#close(undefined);
     });
@@ -272,21 +257,14 @@ export class SctpAssociation {
   // Incoming
 
   #readPacket(packet: Buffer, nowMs: number): void {
-    const { localPort, remotePort, zeroChecksum } = this.#options;
-    if (packet.length < COMMON_HEADER_BYTES + 4) return;
-    if (readU16(packet, 0) !== remotePort || readU16(packet, 2) !== localPort) return;
+    if (!isForUs(packet, this.#options)) return;
+    if (!hasRightTag(packet, this.#handshake.local.tag, this.#handshake.peerTag)) return;
     const tag = readU32(packet, 4);
-    const checksum = packet.readUInt32LE(8);
-    if (checksum !== 0 || !zeroChecksum) {
-      packet.fill(0, 8, 12);
-      if (crc32c(packet, packet.length) !== checksum) return;
-    }
-    const firstType = packet[COMMON_HEADER_BYTES];
-    if (!this.#acceptsTag(tag, firstType as number, packet[COMMON_HEADER_BYTES + 1] as number)) return;
     if (this.#state === 'closed') {
       // Our SHUTDOWN COMPLETE was lost (RFC 9260 §8.4 (5)).
-      if (firstType === ChunkType.shutdownAck)
-        this.#sendAlone(encodeChunk(ChunkType.shutdownComplete, TAG_REFLECTED), tag);
+      if (packet[COMMON_HEADER_BYTES] === ChunkType.shutdownAck) {
+        this.#output.sendAlone(tag, encodeChunk(ChunkType.shutdownComplete, TAG_REFLECTED), true);
+      }
       return;
     }
     for (let at = COMMON_HEADER_BYTES; at + 4 <= packet.length; ) {
@@ -301,29 +279,17 @@ export class SctpAssociation {
     this.#reset?.onProgress();
   }
 
-  /** RFC 9260 §8.5: which packets carry which tag. */
-  #acceptsTag(tag: number, type: number, flags: number): boolean {
-    if (type === ChunkType.init) return tag === 0;
-    // Checked against the tag inside the cookie.
-    if (type === ChunkType.cookieEcho) return true;
-    const isReflected = (flags & TAG_REFLECTED) !== 0;
-    if ((type === ChunkType.abort || type === ChunkType.shutdownComplete) && isReflected) {
-      return tag === this.#handshake.peerTag && tag !== 0;
-    }
-    return tag === this.#handshake.local.tag;
-  }
-
   /** False: the rest of the packet is not read. */
   #readChunk(type: number, flags: number, body: Buffer, tag: number, packetBytes: number, nowMs: number): boolean {
     const receiver = this.#receiver;
     switch (type) {
       case ChunkType.data:
       case ChunkType.iData:
-        if (!receiver || this.#closing === 'received' || this.#closing === 'ackSent') return true;
+        if (!receiver || this.#shutdown.isPeerSilent) return true;
         if ((type === ChunkType.iData) !== this.#isInterleaved || !receiver.onData(flags, body, packetBytes)) {
           return this.#breach(body.length <= 12 ? 'data chunk without data' : 'data chunk of the wrong kind or size');
         }
-        if (this.#closing === 'sent') this.#sendShutdown(nowMs);
+        this.#shutdown.onData(nowMs);
         return this.#state !== 'closed';
       case ChunkType.sack:
         return this.#onSack(body, nowMs);
@@ -356,7 +322,7 @@ export class SctpAssociation {
           return this.#breach('malformed RE-CONFIG');
         return this.#state !== 'closed';
       case ChunkType.abort:
-        this.#close(sctpError('SCTP_ABORTED', `the peer aborted the association${abortReason(body)}`));
+        this.#close(sctpError('SCTP_ABORTED', `the peer aborted the association${describeAbort(body)}`));
         return false;
       case ChunkType.error:
         if (readErrorCauses(body).includes(ErrorCause.staleCookie)) this.#handshake.onStaleCookie(nowMs);
@@ -390,13 +356,10 @@ export class SctpAssociation {
   }
 
   #onHeartbeatAck(body: Buffer, nowMs: number): void {
-    const info = this.#heartbeats.decode(body);
-    if (!info || info.sentMs > nowMs) return;
-    this.#heartbeats.missed = 0;
-    this.#rtt.addSample(nowMs - info.sentMs, nowMs);
-    if (info.probeBytes > 0 && this.#mtu.onProbeAcked(info.probeBytes)) {
-      this.#sender.inFlight.congestion.setPacketBytes(this.#mtu.packetBytes);
-    }
+    const answer = this.#path.onHeartbeatAck(body, nowMs);
+    if (!answer) return;
+    this.#rtt.addSample(answer.rttMs, nowMs);
+    if (answer.hasGrown) this.#sender.inFlight.congestion.setPacketBytes(this.#path.packetBytes);
   }
 
   /** RFC 9260 §3.2: the two highest bits say whether to go on and whether to report. */
@@ -409,54 +372,26 @@ export class SctpAssociation {
   }
 
   #breach(reason: string): false {
-    this.#sendAlone(abortFor(reason), this.#handshake.peerTag);
+    this.#output.sendAlone(this.#handshake.peerTag, abortFor(reason), true);
     this.#close(sctpError('SCTP_PROTOCOL_VIOLATION', `the peer broke the protocol: ${reason}`));
     return false;
   }
 
-  // Shutdown (RFC 9260 §9.2)
-
   #onShutdownChunk(type: number, body: Buffer, nowMs: number): boolean {
     if (this.#handshake.state !== 'established') return true;
-    if (type === ChunkType.shutdownComplete) {
-      if (this.#closing === 'ackSent') this.#close(undefined);
-      return false;
-    }
-    if (type === ChunkType.shutdownAck) {
-      if (this.#closing !== 'sent' && this.#closing !== 'ackSent') return true;
-      this.#sendAlone(encodeChunk(ChunkType.shutdownComplete, 0), this.#handshake.peerTag);
-      this.#close(undefined);
-      return false;
-    }
-    if (body.length < 4) return this.#breach('short SHUTDOWN');
-    const { inFlight } = this.#sender;
-    if (!inFlight.onSack(readU32(body, 0), inFlight.peerWindowBytes + inFlight.outstandingBytes, body, 0, 0, nowMs)) {
-      return this.#breach('SHUTDOWN for what was never sent');
-    }
-    if (this.#closing === 'sent') this.#sendShutdownAck(nowMs);
-    else if (this.#closing !== 'ackSent') {
-      this.#closing = 'received';
+    if (type === ChunkType.shutdownComplete) this.#shutdown.onComplete();
+    else if (type === ChunkType.shutdownAck) this.#shutdown.onAck();
+    else {
+      if (body.length < 4) return this.#breach('short SHUTDOWN');
+      const { inFlight } = this.#sender;
+      const windowBytes = inFlight.peerWindowBytes + inFlight.outstandingBytes;
+      if (!inFlight.onSack(readU32(body, 0), windowBytes, body, 0, 0, nowMs)) {
+        return this.#breach('SHUTDOWN for what was never sent');
+      }
+      this.#shutdown.onShutdown(nowMs);
       this.#setState('closing');
     }
-    return true;
-  }
-
-  #continueShutdown(nowMs: number): void {
-    if (!this.#sender.isDrained) return;
-    if (this.#closing === 'pending') this.#sendShutdown(nowMs);
-    else if (this.#closing === 'received') this.#sendShutdownAck(nowMs);
-  }
-
-  #sendShutdown(nowMs: number): void {
-    this.#closing = 'sent';
-    this.#closeAtMs = nowMs + this.#rtt.rtoMs * 2 ** Math.min(this.#closeAttempts, 6);
-    this.#sendNext(encodeChunk(ChunkType.shutdown, 0, encodeU32s(this.#receiver?.cumulativeTsn ?? 0)));
-  }
-
-  #sendShutdownAck(nowMs: number): void {
-    this.#closing = 'ackSent';
-    this.#closeAtMs = nowMs + this.#rtt.rtoMs * 2 ** Math.min(this.#closeAttempts, 6);
-    this.#sendNext(encodeChunk(ChunkType.shutdownAck, 0));
+    return this.#state !== 'closed';
   }
 
   // Life
@@ -467,11 +402,10 @@ export class SctpAssociation {
     this.#interleaved = peer.hasInterleaving && local.hasInterleaving;
     this.#mayOmitChecksum = peer.acceptsZeroChecksum && options.zeroChecksum;
     if (isRestart) {
-      this.#control.clear();
+      this.#output.clear();
       this.#rtt = new RoundTripTime(options);
       this.#sender = this.#makeSender(local.initialTsn);
-      this.#closing = 'none';
-      this.#closeAtMs = NEVER;
+      this.#shutdown.reset();
     }
     if (rttMs > 0) this.#rtt.addSample(rttMs, nowMs);
     this.#sender.start(peer.receiveWindowBytes, this.#interleaved);
@@ -506,8 +440,7 @@ export class SctpAssociation {
       local.initialTsn,
       peer.initialTsn,
     );
-    this.#mtu.start();
-    this.#touch(nowMs);
+    this.#path.start(nowMs);
     this.#setState('connected');
     if (isRestart) this.listener.onRestart?.();
   }
@@ -517,7 +450,7 @@ export class SctpAssociation {
     return new Sender({
       initialTsn,
       scheduler,
-      congestion: createCongestion(congestion, this.#mtu.packetBytes, random),
+      congestion: createCongestion(congestion, this.#path.packetBytes, random),
       rtt: this.#rtt,
       onDrained: (stream) => {
         if (stream.isEnding && stream.queue.length === 0) this.#reset?.add(stream.id);
@@ -534,13 +467,12 @@ export class SctpAssociation {
 
   #close(error: ClawError<SctpErrorCode> | undefined): void {
     this.#handshake.stop();
-    this.#closeAtMs = NEVER;
-    this.#heartbeatAtMs = NEVER;
+    this.#shutdown.stop();
     this.#pacedUntilMs = NEVER;
-    this.#mtu.deadlineMs = NEVER;
+    this.#path.stop();
     this.#receiver = undefined;
     this.#reset = undefined;
-    this.#control.clear();
+    this.#output.clear();
     this.#sender = this.#makeSender(0);
     this.#setState('closed', error);
   }
@@ -553,41 +485,30 @@ export class SctpAssociation {
     if (nowMs >= inFlight.reorderDeadlineMs) inFlight.onReorderTimeout(nowMs);
     if (nowMs >= inFlight.retransmitAtMs) this.#onRetransmitTimeout(nowMs);
     else if (nowMs >= inFlight.probeAtMs) inFlight.onProbeTimeout();
-    if (nowMs >= this.#mtu.deadlineMs) this.#mtu.onTimeout();
+    if (nowMs >= this.#path.probeTimeoutAtMs) this.#path.onProbeTimeout();
     if (this.#reset && nowMs >= this.#reset.timeoutAtMs) {
       this.#reset.onTimeout(this.#rtt.rtoMs, nowMs);
       if (this.#reset.timeouts > this.#options.maxTimeouts) this.#giveUp('stream resets are not answered');
     }
-    if (nowMs >= this.#heartbeatAtMs) this.#onHeartbeatTime(nowMs);
-    if (nowMs >= this.#closeAtMs) {
-      // Without an answer to the last step both ends have nothing to lose.
-      if (++this.#closeAttempts > this.#options.maxTimeouts) this.#close(undefined);
-      else if (this.#closing === 'sent') this.#sendShutdown(nowMs);
-      else this.#sendShutdownAck(nowMs);
-    }
+    if (nowMs >= this.#path.heartbeatAtMs) this.#onHeartbeatTime(nowMs);
+    if (nowMs >= this.#shutdown.timeoutAtMs) this.#shutdown.onTimeout(nowMs);
   }
 
   #onRetransmitTimeout(nowMs: number): void {
     const { inFlight } = this.#sender;
     inFlight.onRetransmitTimeout(nowMs);
     if (inFlight.timeouts > this.#options.maxTimeouts) this.#giveUp('data is not acknowledged');
-    else if (inFlight.timeouts >= 2 && this.#mtu.onBlackHole())
-      inFlight.congestion.setPacketBytes(this.#mtu.packetBytes);
+    else if (inFlight.timeouts >= 2 && this.#path.onBlackHole())
+      inFlight.congestion.setPacketBytes(this.#path.packetBytes);
   }
 
   #onHeartbeatTime(nowMs: number): void {
-    if (this.#heartbeats.missed++ > this.#options.maxTimeouts) {
+    if (this.#path.missedHeartbeats > this.#options.maxTimeouts) {
       this.#giveUp('heartbeats are not answered');
       return;
     }
-    this.#touch(nowMs);
     if (this.#sender.isDrained) this.#sender.inFlight.chunks.trim();
-    this.#sendNext(this.#heartbeats.encode({ sentMs: nowMs, probeBytes: 0 }));
-  }
-
-  #touch(nowMs: number): void {
-    const { heartbeatIntervalMs } = this.#options;
-    this.#heartbeatAtMs = heartbeatIntervalMs > 0 ? nowMs + heartbeatIntervalMs : NEVER;
+    this.#sendNext(this.#path.heartbeat(nowMs));
   }
 
   #giveUp(message: string): void {
@@ -601,109 +522,38 @@ export class SctpAssociation {
     const isUp = this.#handshake.state === 'established' && this.#state !== 'closed';
     if (!isUp) return;
     this.#reset?.pump(this.#rtt.rtoMs, nowMs);
-    if (this.#mtu.isProbeDue) this.#sendMtuProbe(nowMs);
+    if (this.#path.isProbeDue) this.#sendMtuProbe(nowMs);
     const sender = this.#sender;
     for (;;) {
-      if (this.#closing !== 'none') this.#continueShutdown(nowMs);
+      this.#shutdown.proceed(nowMs);
       const receiver = this.#receiver;
       const hasData = sender === this.#sender && sender.maySend(nowMs);
       const isSackDue = receiver !== undefined && receiver.sackAtMs <= nowMs;
-      if (!receiver || (!hasData && !isSackDue && this.#control.length === 0)) break;
-      if (!this.#sendPacket(sender, receiver, hasData, isSackDue, nowMs)) break;
-      if (hasData) this.#touch(nowMs);
+      if (!receiver || (!hasData && !isSackDue && !this.#output.hasWaiting)) break;
+      const isSent = this.#output.sendPacket(
+        this.#handshake.peerTag,
+        this.#path.packetBytes,
+        !this.#mayOmitChecksum,
+        (writer) => {
+          if (isSackDue || (hasData && receiver.hasUnacked)) receiver.writeSack(writer, nowMs);
+          if (hasData) sender.fill(writer, nowMs);
+        },
+      );
+      if (!isSent) break;
+      if (hasData) this.#path.touch(nowMs);
       // Streams whose last message has just left may end now.
       this.#reset?.pump(this.#rtt.rtoMs, nowMs);
     }
     this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs : NEVER;
   }
 
-  #sendPacket(sender: Sender, receiver: Receiver, hasData: boolean, isSackDue: boolean, nowMs: number): boolean {
-    const { localPort, remotePort } = this.#options;
-    const writer = this.#writer;
-    writer.open(localPort, remotePort, this.#handshake.peerTag, this.#mtu.packetBytes);
-    for (let chunk = this.#control.peek(); chunk; chunk = this.#control.peek()) {
-      if (chunk.length > writer.roomBytes && !writer.isEmpty) break;
-      writer.addBuilt(chunk);
-      this.#control.shift();
-    }
-    if (isSackDue || (hasData && receiver.hasUnacked)) receiver.writeSack(writer, nowMs);
-    if (hasData) sender.fill(writer, nowMs);
-    const { isEmpty } = writer;
-    if (!isEmpty) this.#options.send(writer.finish(!this.#mayOmitChecksum));
-    writer.close();
-    return !isEmpty;
-  }
-
   #sendNext(chunk: Buffer): void {
-    if (this.#control.length < MAX_CONTROL_QUEUE) this.#control.push(chunk);
+    this.#output.add(chunk);
     this.#hasWork = true;
   }
 
-  #sendAlone(chunk: Buffer, tag: number, pad?: Buffer): void {
-    const { localPort, remotePort } = this.#options;
-    const writer = new PacketWriter();
-    writer.open(localPort, remotePort, tag, 65_535);
-    writer.addBuilt(chunk);
-    if (pad) writer.addBuilt(pad);
-    this.#options.send(writer.finish(!pad || !this.#mayOmitChecksum));
-    writer.close();
-  }
-
   #sendMtuProbe(nowMs: number): void {
-    const { probeBytes } = this.#mtu;
-    this.#mtu.onProbeSent(Math.max(this.#rtt.rtoMs, 500), nowMs);
-    const heartbeat = this.#heartbeats.encode({ sentMs: nowMs, probeBytes });
-    this.#sendAlone(heartbeat, this.#handshake.peerTag, padTo(probeBytes, COMMON_HEADER_BYTES));
+    const { heartbeat, pad } = this.#path.mtuProbe(this.#rtt.rtoMs, nowMs);
+    this.#output.sendAlone(this.#handshake.peerTag, heartbeat, !this.#mayOmitChecksum, pad);
   }
-}
-
-export interface SctpStatistics {
-  readonly windowBytes: number;
-  readonly paceBytesPerMs: number;
-  readonly inFlightBytes: number;
-  readonly peerWindowBytes: number;
-  readonly retransmissions: number;
-  readonly minRttMs: number;
-  readonly smoothedRttMs: number;
-  readonly bufferedBytes: number;
-  /** Received and not yet taken by the application. */
-  readonly heldBytes: number;
-}
-
-/** An INIT chunk for a session description that is written before the association is made (SNAP). */
-export function createInit(options: SctpOptions): Buffer {
-  return encodeInit(ChunkType.init, makeOffer(resolveOptions(options)));
-}
-
-function makeOffer(options: ResolvedOptions): InitOffer {
-  const random = options.random.bytes(8);
-  return {
-    tag: readU32(random, 0) || 1,
-    receiveWindowBytes: initialWindowBytes(options.receiveWindowBytes, options.maxMessageBytes),
-    outboundStreams: MAX_STREAMS,
-    inboundStreams: MAX_STREAMS,
-    initialTsn: readU32(random, 4),
-    hasInterleaving: options.interleaving,
-    acceptsZeroChecksum: options.zeroChecksum,
-  };
-}
-
-function readOwnInit(chunk: Buffer): InitOffer {
-  const own = decodeInitChunk(chunk);
-  if (!own) throw sctpError('SCTP_MALFORMED', 'localInit is no INIT chunk');
-  return own;
-}
-
-function readErrorCauses(body: Buffer): number[] {
-  return decodeParameters(body)?.map(({ type }) => type) ?? [];
-}
-
-function abortReason(body: Buffer): string {
-  const cause = decodeParameters(body)?.[0];
-  if (!cause) return '';
-  const text = cause.value
-    .subarray(0, 128)
-    .toString('latin1')
-    .replaceAll(/[^\x20-\x7e]/g, '');
-  return ` (cause ${cause.type}${text ? `: ${text}` : ''})`;
 }

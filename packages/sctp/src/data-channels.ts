@@ -5,11 +5,12 @@
  */
 
 import type { ClawError } from '@claw/base';
-import type { SctpAssociation, SctpState } from './association.ts';
+import type { SctpAssociation } from './association.ts';
 import { Ppid } from './chunk-types.ts';
 import { DataChannel } from './data-channel.ts';
 import { ACK_MESSAGE, decodeDcep, encodeOpen, type OpenMessage } from './dcep.ts';
 import { type SctpErrorCode, sctpError } from './errors.ts';
+import type { SctpState } from './listener.ts';
 import { MAX_MESSAGE_BYTES, MAX_STREAMS } from './options.ts';
 
 export interface DataChannelInit {

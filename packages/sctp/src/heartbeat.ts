@@ -14,8 +14,6 @@ const INFO_BYTES = 20;
 const HEARTBEAT_CHUNK_BYTES = 4 + 4 + INFO_BYTES;
 
 export class Heartbeats {
-  /** Unanswered in a row. */
-  missed = 0;
   readonly #nonce: Buffer;
 
   constructor(random: Random) {

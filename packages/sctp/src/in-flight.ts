@@ -19,6 +19,7 @@ import { isAfter } from './serial.ts';
 const NEVER = Number.POSITIVE_INFINITY;
 /** Duplicate reports this long after our last retransmission are the network's own. */
 const SPURIOUS_WITHIN_RTTS = 3;
+const SHUT_WINDOW_BYTES = 256;
 
 export class InFlight {
   readonly chunks: SentChunks;
@@ -56,6 +57,7 @@ export class InFlight {
   #ackedBytes = 0;
   #rttSampleMs = Number.NaN;
   #rttSampleSentMs = Number.NEGATIVE_INFINITY;
+  #wasWindowShut = false;
   #retransmittedAtMs = Number.NEGATIVE_INFINITY;
   #forwardSentMs = Number.NEGATIVE_INFINITY;
   /** Gap blocks of the last SACK, as pairs of first and last TSN. */
@@ -146,6 +148,7 @@ export class InFlight {
     this.timeouts = 0;
     this.detectLosses(nowMs);
     this.#report(priorBytes, nowMs);
+    this.#noteWindow(windowBytes);
     this.peerWindowBytes = Math.max(0, windowBytes - this.outstandingBytes);
     if (isAfter(this.advancedTsn, this.cumulativeTsn) && nowMs - this.#forwardSentMs >= this.#rtt.smoothedMs) {
       this.isForwardTsnWanted = true;
@@ -329,6 +332,17 @@ export class InFlight {
         this.isForwardTsnWanted = true;
       }
     }
+  }
+
+  /** A window that opens again: what probed it while it was shut was thrown away, through no fault of the path. */
+  #noteWindow(windowBytes: number): void {
+    const isShut = windowBytes < SHUT_WINDOW_BYTES;
+    if (this.#wasWindowShut && !isShut) {
+      for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk);
+      this.#lostBytes = 0;
+      this.#startsEpisode = false;
+    }
+    this.#wasWindowShut = isShut;
   }
 
   #report(priorBytes: number, nowMs: number): void {

@@ -1,11 +1,12 @@
-export type { SctpListener, SctpState, SctpStatistics } from './association.ts';
-export { createInit, SctpAssociation } from './association.ts';
+export { SctpAssociation } from './association.ts';
 export type { AckSample, CongestionControl, CongestionKind } from './congestion/congestion-control.ts';
 export type { DataChannelState } from './data-channel.ts';
 export { DataChannel } from './data-channel.ts';
 export type { DataChannelInit, DataChannelsOptions } from './data-channels.ts';
 export { DataChannels } from './data-channels.ts';
 export type { SctpErrorCode } from './errors.ts';
+export type { SctpListener, SctpState, SctpStatistics } from './listener.ts';
+export { createInit } from './local-init.ts';
 export type { SctpOptions } from './options.ts';
 export type { MessageOptions } from './outbound-stream.ts';
 export type { SchedulerKind } from './stream-scheduler.ts';

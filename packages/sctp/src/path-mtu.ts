@@ -32,6 +32,12 @@ export class PathMtu {
     this.#next();
   }
 
+  stop(): void {
+    this.probeBytes = 0;
+    this.isProbeDue = false;
+    this.deadlineMs = NEVER;
+  }
+
   /** Another path: back to the base, then search. */
   restart(maxPacketBytes: number): void {
     this.#maxPacketBytes = maxPacketBytes;
@@ -69,9 +75,7 @@ export class PathMtu {
     if (this.packetBytes <= this.#basePacketBytes) return false;
     this.packetBytes = this.#basePacketBytes;
     this.#maxPacketBytes = this.#basePacketBytes;
-    this.probeBytes = 0;
-    this.isProbeDue = false;
-    this.deadlineMs = NEVER;
+    this.stop();
     return true;
   }
 
