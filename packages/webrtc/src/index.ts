@@ -1,2 +1,20 @@
 export { createWebrtcEngine, type WebrtcEngineOptions } from './engine.ts';
 export type { EngineErrorCode } from './errors.ts';
+export type {
+  ConnectionState,
+  GatheringState,
+  SessionDescription,
+  SessionOptions,
+  SignalingState,
+} from './peer-session.ts';
+export { RTCDataChannel } from './rtc-data-channel.ts';
+export {
+  RTCCertificate,
+  type RTCConfiguration,
+  RTCDataChannelEvent,
+  type RTCDataChannelInit,
+  RTCIceCandidate,
+  type RTCIceCandidateInit,
+  RTCPeerConnection,
+  RTCPeerConnectionIceEvent,
+} from './rtc-peer-connection.ts';

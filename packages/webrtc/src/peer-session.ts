@@ -159,6 +159,20 @@ export class PeerSession {
     return this.#local;
   }
 
+  /** The local description as it would read with the candidates gathered since. */
+  currentLocalDescription(): SessionDescription | undefined {
+    const { ice } = this.transport;
+    if (!this.#local || !ice) return this.#local;
+    const { sdp } = this.#local;
+    const lines = this.#candidates.map((candidate) => `a=${formatCandidate(candidate)}`);
+    const missing = lines.filter((line) => !sdp.includes(line));
+    if (this.#isGatheringComplete && !sdp.includes('a=end-of-candidates')) missing.push('a=end-of-candidates');
+    if (missing.length === 0) return this.#local;
+    const end = sdp.indexOf('\r\nm=', sdp.indexOf('m=application'));
+    const at = end < 0 ? sdp.length : end + 2;
+    return { ...this.#local, sdp: `${sdp.slice(0, at)}${missing.join('\r\n')}\r\n${sdp.slice(at)}` };
+  }
+
   get remoteDescription(): SessionDescription | undefined {
     return this.#remote;
   }
