@@ -6,6 +6,8 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+const TURNSERVER = 'turnserver';
+const OPENSSL = 'openssl';
 export const TURN_USER = 'user';
 export const TURN_PASSWORD = 'secret';
 
@@ -18,7 +20,7 @@ export interface Coturn extends AsyncDisposable {
 
 /** Why there can be none here, or undefined. */
 export function whyNoCoturn(): string | undefined {
-  for (const program of ['turnserver', 'openssl']) {
+  for (const program of [TURNSERVER, OPENSSL]) {
     try {
       execFileSync('sh', ['-c', `command -v ${program}`]);
     } catch {
@@ -32,7 +34,7 @@ export async function startCoturn(options: readonly string[] = []): Promise<Cotu
   const folder = mkdtempSync(join(tmpdir(), 'claw-coturn-'));
   const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   execFileSync(
-    'openssl',
+    OPENSSL,
     // prettier-ignore
     [
       'req',
@@ -57,7 +59,7 @@ export async function startCoturn(options: readonly string[] = []): Promise<Cotu
   );
   const [port, tlsPort] = await Promise.all([freePort(), freePort()]);
   const process = spawn(
-    'turnserver',
+    TURNSERVER,
     // prettier-ignore
     [
       '-n',

@@ -5,10 +5,27 @@ import { formatCandidate, parseCandidate } from '../src/index.ts';
 import { NodeIceTransport } from '../src/node/index.ts';
 import { until, untilGathered, untilState } from './transports.ts';
 
-type Engine = typeof import('node-datachannel');
+/** What the test needs of node-datachannel, which is a dependency of other packages. */
+interface Engine {
+  readonly PeerConnection: new (
+    name: string,
+    options: { iceServers: string[]; bindAddress: string },
+  ) => {
+    close(): void;
+    onIceStateChange(listener: (state: string) => void): void;
+    onLocalDescription(listener: (sdp: string) => void): void;
+    onLocalCandidate(listener: (candidate: string) => void): void;
+    setRemoteDescription(sdp: string, type: string): void;
+    createDataChannel(label: string): unknown;
+    gatheringState(): string;
+    localDescription(): { sdp: string } | null;
+  };
+}
+
+const NAME: string = 'node-datachannel';
 let engine: Engine | undefined;
 try {
-  engine = await import('node-datachannel');
+  engine = (await import(NAME)) as Engine;
 } catch {
   // Not built for this platform.
 }

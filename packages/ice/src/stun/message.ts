@@ -40,7 +40,7 @@ const MAX_ATTRIBUTES = 64;
 const FINGERPRINT_XOR = 0x5354554e;
 
 /** Whether a datagram can be STUN: two zero bits, the cookie, a length that fits. */
-export function looksLikeStun(bytes: Uint8Array): boolean {
+function looksLikeStun(bytes: Uint8Array): boolean {
   return (
     bytes.length >= HEADER_BYTES &&
     (bytes[0] ?? 255) < 4 &&
