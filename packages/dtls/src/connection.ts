@@ -175,7 +175,7 @@ export class DtlsConnection {
     if (length > this.#options.mtuBytes) {
       throw new RangeError(`${bytes.length} bytes are more than the ${this.maxApplicationDataBytes} of a record`);
     }
-    if (this.#records.nearsLimit) this.#updater?.request();
+    if (this.#records.nearsLimit) this.#renewKeys();
     const datagram = Buffer.allocUnsafe(length);
     try {
       this.#records.write(epoch, contentType.applicationData, bytes, datagram, 0);
@@ -196,11 +196,9 @@ export class DtlsConnection {
   /** Renews the keys of both directions, in 1.3. @throws ClawError `DTLS_NOT_CONNECTED`; TypeError in 1.2 */
   updateKeys(nowMs = this.#handshake.nowMs): void {
     if (this.#state !== 'connected') throw this.#notConnected();
-    const updater = this.#updater;
-    if (!updater) throw new TypeError('DTLS 1.2 has no key update');
+    if (!this.#updater) throw new TypeError('DTLS 1.2 has no key update');
     this.#handshake.nowMs = nowMs;
-    this.#guard(() => updater.request());
-    this.#renewGiveUp();
+    this.#renewKeys();
     this.#emit();
   }
 
@@ -277,6 +275,11 @@ export class DtlsConnection {
     this.#events.push({ type: 'connected', negotiated: session.facts });
   }
 
+  #renewKeys(): void {
+    this.#guard(() => this.#updater?.request());
+    this.#renewGiveUp();
+  }
+
   #onPostHandshake({ type, body }: HandshakeMessage): void {
     if (!this.#updater) {
       this.#trySendAlert(alertLevel.warning, noRenegotiation);
@@ -292,6 +295,7 @@ export class DtlsConnection {
     if (!this.#updater) return;
     const epoch = this.#updater.onAcknowledged();
     if (epoch !== undefined) this.#events.push({ type: 'keys-updated', epoch });
+    this.#giveUpMs = Infinity;
     this.#renewGiveUp();
   }
 

@@ -115,12 +115,12 @@ export class FlightSender {
       piece.acknowledged = true;
       progress = true;
     }
+    // An ACK names the record that arrived, so the path is known to work: there is nothing left to be careful about.
+    if (progress) this.#timeoutMs = this.#options.initialTimeoutMs;
     if (!this.isOutstanding) {
       this.deadlineMs = undefined;
       return true;
     }
-    // The path works after all.
-    if (progress) this.#timeoutMs = this.#options.initialTimeoutMs;
     if (progress && nowMs - this.#sentAtMs >= this.#options.initialTimeoutMs / 4) this.#repeat(nowMs);
     return false;
   }
