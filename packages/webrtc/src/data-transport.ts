@@ -45,13 +45,15 @@ export interface RemoteFacts {
   readonly fingerprints: readonly Fingerprint[];
   readonly maxMessageBytes: number;
   readonly sctpPort: number;
+  /** 0: what a path carries. */
+  readonly maxDatagramBytes: number;
   readonly sctpInit: Buffer | undefined;
 }
 
 /** Ethernet, less IPv6, UDP and TURN channel data. */
 const PATH_MTU_BYTES = 1432;
 /** Within one machine packets are as large as a DTLS record may be. */
-const LOCAL_MTU_BYTES = 16_384;
+export const LOCAL_MTU_BYTES = 16_384;
 /** What the largest DTLS 1.2 or 1.3 record adds. */
 const DTLS_OVERHEAD_BYTES = 37;
 const MIN_DTLS_TIMEOUT_MS = 50;
@@ -183,7 +185,8 @@ export class DataTransport {
     const agent = this.#ice?.agent;
     const selected = agent?.stats().selected;
     if (!this.#dtlsRole || !this.#remote || this.#dtls || !agent?.isWritable || !selected) return;
-    const mtuBytes = isWithinMachine(selected) ? LOCAL_MTU_BYTES : PATH_MTU_BYTES;
+    const localBytes = Math.min(this.#remote.maxDatagramBytes, LOCAL_MTU_BYTES);
+    const mtuBytes = isWithinMachine(selected) ? Math.max(PATH_MTU_BYTES, localBytes) : PATH_MTU_BYTES;
     this.#dtls = new DtlsConnection({
       role: this.#dtlsRole,
       identity: this.#settings.identity,

@@ -11,7 +11,7 @@ import { createCertificate, type Fingerprint, fingerprintOf, type Identity } fro
 import { formatCandidate, type IceServer, type IceState, type LocalCandidate, type PairFacts } from '@claw/ice';
 import type { HttpProxy, NodeIceTransport } from '@claw/ice/node';
 import type { CongestionKind, DataChannel, DataChannelInit, SctpState } from '@claw/sctp';
-import { DataTransport } from './data-transport.ts';
+import { DataTransport, LOCAL_MTU_BYTES } from './data-transport.ts';
 import { engineError } from './errors.ts';
 import {
   type DataDescription,
@@ -319,6 +319,7 @@ export class PeerSession {
       mid: this.#mid,
       sctpPort: 5000,
       maxMessageBytes: this.#options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
+      maxDatagramBytes: LOCAL_MTU_BYTES,
       sctpInit: snap && this.#sctpState === 'new' ? this.transport.association.localInit : undefined,
       candidates: this.#candidates,
       endOfCandidates: this.#isGatheringComplete,
@@ -340,7 +341,8 @@ export class PeerSession {
     const { usernameFragment = '' } = this.transport.ice?.agent.localParameters ?? {};
     if (candidate) this.#candidates.push(candidate);
     else this.#isGatheringComplete = true;
-    queueMicrotask(() => {
+    // A turn later, so that whoever awaits the description has it before its candidates.
+    setImmediate(() => {
       if (this.#signalingState === 'closed') return;
       this.#events.onCandidate(candidate && formatCandidate(candidate), this.#mid, usernameFragment);
       if (!candidate) this.#events.onStates();

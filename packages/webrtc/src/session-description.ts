@@ -27,6 +27,11 @@ export interface DataDescription {
   readonly maxMessageBytes: number;
   /** The INIT chunk (SNAP), when its sender knows that. */
   readonly sctpInit: Buffer | undefined;
+  /**
+   * Largest datagram its sender takes, `a=x-max-datagram-size`: ours alone, for peers on one machine. Others
+   * take what a path carries and not more: libwebrtc ends a connection over a DTLS record above 2,048 bytes.
+   */
+  readonly maxDatagramBytes: number;
   readonly candidates: readonly Candidate[];
   readonly endOfCandidates: boolean;
   /** Sections before and after the data section, in their order; ours stands at `position`. */
@@ -69,6 +74,7 @@ export function formatDescription(description: LocalDescription): string {
     `a=setup:${description.setup}`,
     `a=sctp-port:${description.sctpPort}`,
     `a=max-message-size:${description.maxMessageBytes}`,
+    `a=x-max-datagram-size:${description.maxDatagramBytes}`,
     ...(description.sctpInit ? [`a=sctp-init:${description.sctpInit.toString('base64')}`] : []),
     ...description.candidates.map((candidate) => `a=${formatCandidate(candidate)}`),
     ...(description.endOfCandidates ? ['a=end-of-candidates'] : []),
@@ -102,6 +108,7 @@ export function parseDescription(sdp: string): DataDescription {
     mid: section.one('mid') ?? '0',
     sctpPort: numberOf('sctp-port', section.one('sctp-port'), 5000, 65_535),
     maxMessageBytes: numberOf('max-message-size', section.one('max-message-size'), DEFAULT_MAX_MESSAGE_BYTES, 2 ** 53),
+    maxDatagramBytes: numberOf('x-max-datagram-size', section.one('x-max-datagram-size'), 0, 65_535),
     sctpInit: initOf(section.one('sctp-init')),
     candidates: section.all('candidate').slice(0, MAX_CANDIDATES).flatMap(candidateOf),
     endOfCandidates: section.has('end-of-candidates'),
