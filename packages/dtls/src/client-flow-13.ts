@@ -45,7 +45,7 @@ export function* client13(hs: Handshake, offer: ClientOffer, first: HandshakeMes
   const { share, publicBytes } = shareChosen(shares, hello.extensions);
   const schedule = new KeySchedule(suite.hash);
   const secrets = schedule.handshakeSecrets(share.agree(publicBytes), transcript.digest());
-  hs.guard(secrets.client, secrets.server);
+  hs.guard(schedule, secrets.client, secrets.server);
   hs.installWriter(2, new Sealer13(suite, secrets.client, 2));
   hs.installReader(2, new Opener13(suite, secrets.server));
 

@@ -23,6 +23,9 @@ import { Transcript } from './transcript.ts';
 export type Want = readonly number[] | 'fingerprints';
 export type Flow<Result = void> = Generator<Want, Result, HandshakeMessage | undefined>;
 
+/** Bytes that are overwritten, or what overwrites its own. */
+export type Secret = Buffer | { wipe(): void };
+
 export interface HandshakeHost {
   /** A reader was installed: records that could not be read before may be now. */
   onReaderInstalled(): void;
@@ -58,7 +61,7 @@ export class Handshake {
   #answers = -1;
   #changeCipherSpecSeen = false;
   #pendingOpener: RecordOpener | undefined;
-  #secrets: Buffer[] = [];
+  #secrets: Secret[] = [];
 
   constructor(options: ResolvedOptions, records: RecordLayer, limit: AmplificationLimit, host: HandshakeHost) {
     const { send, mtuBytes, initialTimeoutMs } = options;
@@ -198,7 +201,7 @@ export class Handshake {
   }
 
   /** Takes `secrets` into care: they are wiped if the handshake fails. */
-  guard(...secrets: Buffer[]): void {
+  guard(...secrets: Secret[]): void {
     this.#secrets.push(...secrets);
   }
 
@@ -210,7 +213,10 @@ export class Handshake {
   }
 
   clear(): void {
-    for (const secret of this.#secrets) secret.fill(0);
+    for (const secret of this.#secrets) {
+      if (Buffer.isBuffer(secret)) secret.fill(0);
+      else secret.wipe();
+    }
     this.#secrets = [];
     this.#flow = undefined;
     this.#pendingOpener = undefined;

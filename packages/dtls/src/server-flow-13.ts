@@ -57,7 +57,7 @@ export function* server13(hs: Handshake, first: HandshakeMessage, firstHello: Cl
   sendHello(hs, suite, group, answer.publicBytes);
   const schedule = new KeySchedule(suite.hash);
   const secrets = schedule.handshakeSecrets(answer.secret, transcript.digest());
-  hs.guard(secrets.client, secrets.server);
+  hs.guard(schedule, secrets.client, secrets.server);
   hs.installWriter(2, new Sealer13(suite, secrets.server, 2));
   const srtpProfile = chooseSrtp(options, hello.extensions);
   queueProof(hs, suite, secrets, srtpProfile);

@@ -100,6 +100,16 @@ describe.each(versions)('DTLS %s', (version) => {
   });
 });
 
+test('a handshake takes one round trip of 1.3, two of 1.2, and no timeout: no flight is held back', () => {
+  const times = (version: '1.2' | '1.3') => {
+    const pair = new TwoCores({ versions: [version], srtpProfiles: ['SRTP_AEAD_AES_128_GCM'] }).start();
+    const timeOf = (role: 'client' | 'server') => pair.run(Infinity, () => pair.core(role).wasConnected).nowMs;
+    return version === '1.3' ? [timeOf('client'), timeOf('server')] : [timeOf('server'), timeOf('client')];
+  };
+  expect(times('1.3')).toEqual([20, 30]);
+  expect(times('1.2')).toEqual([30, 40]);
+});
+
 test('the newer of two versions is chosen, and the one that both have', () => {
   const version = (client: CoreOptions, server: CoreOptions) =>
     new TwoCores({}, {}, client, server).connect().client.connection.negotiated?.version;

@@ -3,6 +3,7 @@
 import { fuzzRuns, seededRandom } from '@claw/testkit';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { Handshake } from '../src/handshake.ts';
 import { DtlsConnection, type Role } from '../src/index.ts';
 import { Reassembler } from '../src/reassembly.ts';
 import { handshakeType } from '../src/registry.ts';
@@ -192,6 +193,24 @@ describe.each(['1.2', '1.3'] as const)('DTLS %s', (version) => {
     const pair = new TwoCores({ ...both, mtuBytes: 256 }, { delayMs: [20, 20] }).connect();
     expect(pair.bothConnected).toBe(true);
   });
+});
+
+test.each(['1.2', '1.3'] as const)('every secret of %s is overwritten in the end, whatever the end is', (version) => {
+  const secrets: Buffer[] = [];
+  const original = Handshake.prototype.guard;
+  vi.spyOn(Handshake.prototype, 'guard').mockImplementation(function (this: Handshake, ...guarded) {
+    for (const secret of guarded) if (Buffer.isBuffer(secret)) secrets.push(secret);
+    original.apply(this, guarded);
+  });
+  const closed = new TwoCores({ versions: [version] }).connect();
+  expect(secrets.some((secret) => secret.some((byte) => byte !== 0))).toBe(true);
+  closed.client.connection.close();
+  closed.run(closed.nowMs + 100);
+  const stranger = { remoteFingerprints: [identityOf('stranger').fingerprint] };
+  new TwoCores({ versions: [version] }, {}, stranger).start().run();
+  new TwoCores({ versions: [version] }, {}, {}, stranger).start().run();
+  expect(secrets.length).toBeGreaterThan(2);
+  for (const secret of secrets) expect(secret.every((byte) => byte === 0)).toBe(true);
 });
 
 test('who removes DTLS 1.3 from an offer is found out', () => {
