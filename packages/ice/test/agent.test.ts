@@ -199,6 +199,36 @@ describe('a restart', () => {
     await net.run(net.nowMs + 40_000);
     expect(a.agent.state).toBe('completed');
   });
+
+  it('brings back what had failed', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = await connected(net, UDP_ONLY);
+    cut(net, 'eth0');
+    cut(net, 'eth1');
+    await net.run(net.nowMs + 60_000);
+    expect([a.agent.state, b.agent.state]).toEqual(['failed', 'failed']);
+    for (const node of ['a', 'b'])
+      net.apply({ do: 'set-link', atMs: 0, node, interface: 'eth1', direction: 'up', link: GOOD });
+    a.act((agent, nowMs) => agent.restart(nowMs));
+    b.act((agent, nowMs) => agent.restart(nowMs));
+    introduceNow(a, b);
+    await net.run(net.nowMs + 3000);
+    expect([a.agent.state, b.agent.state]).toEqual(['completed', 'completed']);
+  });
+});
+
+describe('verdicts', () => {
+  it('are not passed before there was gathering, and then as soon as all has been tried', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = ends(net, UDP_ONLY);
+    a.act((agent, nowMs) => agent.setRemoteParameters(b.agent.localParameters, nowMs));
+    a.act((agent, nowMs) => agent.endOfCandidates(nowMs));
+    await net.run(1000);
+    expect(a.agent.state).toBe('checking');
+    a.gather();
+    await net.run(1100);
+    expect(a.agent.state).toBe('failed');
+  });
 });
 
 describe('simultaneous open', () => {

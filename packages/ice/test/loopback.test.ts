@@ -63,6 +63,23 @@ describe('two agents on one machine', () => {
     expect(a.agent.stats().selected?.local.protocol).toBe('tcp');
   });
 
+  it.skipIf(process.platform !== 'linux')('stay connected when the address of one of them changes', async () => {
+    const heard: string[] = [];
+    const states: string[] = [];
+    const events = { onDatagram: () => {}, onStateChange: (state: string) => states.push(state) };
+    const a = transport({ controlling: true, tcpTypes: [], events });
+    const b = transport({ controlling: false, tcpTypes: [] }, heard);
+    await connectTransports(a, b);
+    await untilState(a, 'completed');
+    a.updateAddresses(['127.0.0.2']);
+    await until(() => a.agent.stats().selected?.local.address === '127.0.0.2', 'the new address');
+    await untilState(a, 'completed');
+    a.agent.sendDatagram(Buffer.from('\u0016from elsewhere'));
+    await until(() => heard.length === 1, 'the datagram');
+    expect(states).not.toContain('failed');
+    expect(a.agent.localCandidates.map(({ address }) => address)).toContain('127.0.0.2');
+  });
+
   it('close at any moment and leave nothing open', async () => {
     const before = process.getActiveResourcesInfo().length;
     const a = transport({ controlling: true });

@@ -233,7 +233,7 @@ export function introduceNow(a: SimTransport, b: SimTransport): void {
   ] as const) {
     to.act((agent, nowMs) => {
       agent.setRemoteParameters(from.agent.localParameters, nowMs);
-      for (const candidate of from.candidates) agent.addRemoteCandidate(candidate, nowMs);
+      for (const candidate of from.agent.localCandidates) agent.addRemoteCandidate(candidate, nowMs);
       agent.endOfCandidates(nowMs);
     });
   }

@@ -64,8 +64,10 @@ describe.skipIf(missing)(`relays of coturn${missing ? ` (skipped: ${missing})` :
 
   it('with the policy "relay" nothing but the server hears from us', async () => {
     const remotes = new Set<string>();
+    const peers = new Set<string>();
     const egress = (facts: Readonly<EgressFacts>) => {
       remotes.add(`${facts.remote.address}:${facts.remote.port}`);
+      if (facts.kind === 'check') peers.add(`${facts.peer.address}:${facts.peer.port}`);
       return true;
     };
     const servers = [server(urls().udp)];
@@ -75,6 +77,9 @@ describe.skipIf(missing)(`relays of coturn${missing ? ` (skipped: ${missing})` :
     await untilState(a, 'completed');
     expect(a.agent.localCandidates.map(({ type }) => type)).toEqual(['relay']);
     expect([...remotes]).toEqual([`127.0.0.1:${turn.port}`]);
+    // The policy sees who a relayed packet is for all the same.
+    const udp = b.agent.localCandidates.find(({ protocol }) => protocol === 'udp');
+    expect([...peers]).toEqual([`127.0.0.1:${udp?.port}`]);
   });
 
   it('go through an HTTP proxy that asks for a password', async () => {

@@ -241,7 +241,7 @@ export class IceAgent {
   restart(nowMs: number, local?: IceParameters): IceParameters {
     this.#assertOpen();
     const parameters = local ? checkParameters(local) : randomParameters(this.#options.random);
-    this.#path.restart(new Session(this.#context, parameters));
+    this.#path.restart(new Session(this.#context, parameters), nowMs);
     for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
     this.#checkingSinceMs = undefined;
     this.#saidComplete = false;
@@ -439,14 +439,20 @@ export class IceAgent {
       return this.#setState(session.selected === this.#path.active ? 'completed' : 'connected');
     }
     if (!session.remote) return;
-    this.#checkingSinceMs ??= nowMs;
-    const isOpening = this.#resolving.size > 0 || this.#tcp.isReopening;
-    const isHopeless =
-      this.#hasGathered && session.remoteEnded && this.#gatherer.isComplete && !session.hasPendingChecks && !isOpening;
-    if (isHopeless || nowMs >= this.#failAtMs) return this.#setState('failed');
     const wasConnected = this.#state === 'connected' || this.#state === 'completed' || this.#state === 'disconnected';
+    // Whose address went may have another one soon; whose consent expired has waited long enough.
+    this.#checkingSinceMs ??= wasConnected ? this.#path.lastAnswerMs : nowMs;
+    if (nowMs >= this.#failAtMs || (!wasConnected && this.#isHopeless)) return this.#setState('failed');
     if (wasConnected) this.#setState('disconnected');
     else if (this.#state !== 'failed' || session.hasPendingChecks) this.#setState('checking');
+  }
+
+  /** Everything was tried, and nothing more can come. */
+  get #isHopeless(): boolean {
+    const { remoteEnded, hasPendingChecks } = this.#session;
+    const isOpening = this.#resolving.size > 0 || this.#tcp.isReopening;
+    const hasGathered = this.#hasGathered && this.#gatherer.isComplete;
+    return hasGathered && remoteEnded && !hasPendingChecks && !isOpening;
   }
 
   #setState(state: IceState): void {

@@ -29,6 +29,8 @@ export class PathKeeper {
   /** Carries the data while a restarted session has no valid pair. */
   previous: Session | undefined;
   active: CandidatePair | undefined;
+  /** When any pair last answered a check, or a restart began. */
+  lastAnswerMs = Number.NEGATIVE_INFINITY;
   readonly #nominator: Nominator;
   readonly #consent: ConsentMonitor;
   readonly #events: PathKeeperEvents;
@@ -52,8 +54,9 @@ export class PathKeeper {
   }
 
   /** A new generation; the old one stays while it has a path. */
-  restart(session: Session): void {
+  restart(session: Session, nowMs: number): void {
     const old = this.session;
+    this.lastAnswerMs = nowMs;
     this.session = session;
     if (old.validPairs().length === 0) return old.close();
     this.previous?.close();
@@ -67,6 +70,7 @@ export class PathKeeper {
   }
 
   answered(pair: CandidatePair, nowMs: number): void {
+    this.lastAnswerMs = nowMs;
     pair.base.prepare(pair.peer, nowMs);
     this.#consent.answered(pair, pair === this.active, nowMs);
     this.choose(nowMs);
