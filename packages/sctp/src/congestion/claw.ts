@@ -42,7 +42,9 @@ const COMPETE_ROUNDS = 12;
 const PLATEAU_ROUNDS = 3;
 const PLATEAU_GROWTH = 1.25;
 /** Timers and delayed acknowledgements hold packets back this long. */
-const SLACK_MS = 2;
+const MIN_SLACK_MS = 1;
+const MAX_SLACK_MS = 2;
+const MAX_BUNCH_MS = 20;
 const MIN_WINDOW_PACKETS = 4;
 const CONGESTIVE_LOSS = 0.12;
 const QUEUED_LOSS = 0.02;
@@ -68,6 +70,10 @@ export class ClawCongestion implements CongestionControl {
   #inFlightCeiling = Number.POSITIVE_INFINITY;
   #round = 0;
   #roundEndsBytes = 0;
+  /** Bytes acknowledged in bunches beyond what the rate explains: late timers, busy machines, radio frames. */
+  readonly #bunched = new WindowedMax(RATE_WINDOW_ROUNDS);
+  #bunchStartMs = 0;
+  #bunchBytes = 0;
   #roundMinRttMs = Number.POSITIVE_INFINITY;
   #roundLostBytes = 0;
   #roundAckedBytes = 0;
@@ -99,6 +105,7 @@ export class ClawCongestion implements CongestionControl {
     this.#roundAckedBytes += sample.ackedBytes;
     this.#noteRtt(sample);
     this.#noteRate(sample);
+    this.#noteBunch(sample);
     if (sample.ackedBytes > 0 && sample.priorDeliveredBytes >= this.#roundEndsBytes) this.#endRound(sample);
     if (this.#rival && this.phase !== 'down') this.#compete(this.#rival, sample);
     this.#changePhase(sample);
@@ -139,6 +146,18 @@ export class ClawCongestion implements CongestionControl {
     if (sample.isAppLimited && rateBytesPerMs < this.#rate.value) return;
     this.#rate.update(rateBytesPerMs, this.#round);
     if (rateBytesPerMs > this.#roundRate) this.#roundRate = rateBytesPerMs;
+  }
+
+  #noteBunch(sample: AckSample): void {
+    if (this.phase === 'startup' || sample.ackedBytes === 0) return;
+    let expected = this.#rate.value * (sample.nowMs - this.#bunchStartMs);
+    if (this.#bunchBytes <= expected) {
+      this.#bunchStartMs = sample.nowMs;
+      this.#bunchBytes = 0;
+      expected = 0;
+    }
+    this.#bunchBytes += sample.ackedBytes;
+    this.#bunched.update(Math.min(this.#bunchBytes - expected, MAX_BUNCH_MS * this.#rate.value), this.#round);
   }
 
   #endRound(sample: AckSample): void {
@@ -321,7 +340,8 @@ export class ClawCongestion implements CongestionControl {
     }
     this.paceBytesPerMs =
       this.phase === 'startup' && Number.isFinite(this.paceBytesPerMs) ? Math.max(pace, this.paceBytesPerMs) : pace;
-    const slackBytes = SLACK_MS * rate + 3 * this.#packetBytes;
+    const slackMs = Math.min(MAX_SLACK_MS, Math.max(MIN_SLACK_MS, this.#minRtt.value));
+    const slackBytes = slackMs * rate + 3 * this.#packetBytes + this.#bunched.value;
     let target = this.#windowGain() * this.#bdpBytes + slackBytes;
     if (this.phase !== 'startup') target = Math.min(target, this.#inFlightCeiling + slackBytes);
     if (this.phase === 'probeRtt') target = this.#bdpBytes / 2;
