@@ -10,7 +10,7 @@ export function u16(...values: number[]): Buffer {
   return out;
 }
 
-export function u24(value: number): Buffer {
+function u24(value: number): Buffer {
   const out = Buffer.allocUnsafe(3);
   out.writeUIntBE(value, 0, 3);
   return out;

@@ -5,7 +5,7 @@ import { fault } from './errors.ts';
 
 export const FRAGMENT_HEADER_BYTES = 12;
 /** The longest message we take; a certificate chain of four fits. */
-export const MAX_MESSAGE_BYTES = 16_384;
+const MAX_MESSAGE_BYTES = 16_384;
 
 export interface HandshakeMessage {
   readonly type: number;

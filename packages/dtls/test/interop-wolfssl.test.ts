@@ -16,7 +16,7 @@ const folder = mkdtempSync(join(tmpdir(), 'claw-wolfssl-'));
 const program = join(folder, 'peer');
 const words = (name: string, otherwise: string) => (process.env[name] ?? otherwise).split(' ').filter(Boolean);
 const compiled = spawnSync(
-  'cc',
+  process.env['CC'] ?? 'cc',
   [
     ...words('WOLFSSL_CFLAGS', ''),
     join(import.meta.dirname, 'peers', 'wolfssl-peer.c'),
