@@ -1,6 +1,6 @@
 /** Round trip of 64 bytes against bare node-datachannel, blocks in turn. Asked: at most 1.3 ×. */
 
-import { Pair } from './peers/pair.ts';
+import { type Contestant, Pair } from './peers/pair.ts';
 import { median, percentile, printTable, ratio, verdict } from './statistics.ts';
 
 const BLOCKS = 9;
@@ -10,7 +10,7 @@ const MESSAGE = Buffer.alloc(64, 7);
 export async function benchRoundTrip(): Promise<void> {
   await using bare = await Pair.open('bare');
   await using link = await Pair.open('link');
-  const samples: { bare: number[]; link: number[] } = { bare: [], link: [] };
+  const samples: Record<Contestant, number[]> = { bare: [], link: [], own: [] };
   const shares: number[] = [];
   const ends = [];
   for (const pair of [bare, link]) {

@@ -1,5 +1,6 @@
 /** Runs the figures: all of them, or those named. `npm run bench -- throughput setup` */
 
+import { benchEngine } from './engine.ts';
 import { benchIdle } from './idle.ts';
 import { benchRoundTrip } from './round-trip.ts';
 import { benchSetup } from './setup.ts';
@@ -7,6 +8,7 @@ import { benchTcpShare } from './tcp-share.ts';
 import { benchThroughput } from './throughput.ts';
 
 const FIGURES: Record<string, () => Promise<void>> = {
+  engine: benchEngine,
   throughput: benchThroughput,
   setup: benchSetup,
   'round-trip': benchRoundTrip,

@@ -14,7 +14,7 @@ const ROUND_TRIP_MS = 50;
 async function attempts(count: number, oneWayMs: number): Promise<{ bare: number[]; link: number[] }> {
   await using bare = await Pair.open('bare', oneWayMs);
   await using link = await Pair.open('link', oneWayMs);
-  const results = { bare: [] as number[], link: [] as number[] };
+  const results = { bare: [] as number[], link: [] as number[], own: [] as number[] };
   for (let attempt = -1; attempt < count; attempt += 1) {
     for (const pair of [bare, link]) {
       const connected: Connected = await pair.connect();

@@ -7,12 +7,13 @@ const RUNS = 5;
 const SIZES = [16 * 1024, 256 * 1024];
 const BYTES = 96 * 1024 * 1024;
 
-interface Run {
+export interface ThroughputRun {
   readonly mbPerS: number;
   readonly cpuSPerGb: number;
 }
 
-async function measure(contestant: Contestant, size: number): Promise<Run> {
+/** 96 MiB from this process to the other. */
+export async function measureThroughput(contestant: Contestant, size: number): Promise<ThroughputRun> {
   await using pair = await Pair.open(contestant);
   const connected = await pair.connect();
   const counted = pair.pipe.order<{ ms: number; cpuMs: number }>({ order: 'count', bytes: BYTES });
@@ -36,13 +37,13 @@ async function measure(contestant: Contestant, size: number): Promise<Run> {
 export async function benchThroughput(): Promise<void> {
   const rows = [['message', 'bare MB/s', 'link MB/s', 'ratio', 'bare CPU s/GB', 'link CPU s/GB', 'asked ≥ 0.8']];
   for (const size of SIZES) {
-    const runs: { bare: Run[]; link: Run[] } = { bare: [], link: [] };
+    const runs: { bare: ThroughputRun[]; link: ThroughputRun[] } = { bare: [], link: [] };
     for (let run = 0; run < RUNS; run += 1) {
-      runs.bare.push(await measure('bare', size));
-      runs.link.push(await measure('link', size));
+      runs.bare.push(await measureThroughput('bare', size));
+      runs.link.push(await measureThroughput('link', size));
     }
-    const of = (list: Run[], key: keyof Run) => median(list.map((run) => run[key]));
-    const share = median(runs.link.map((run, index) => run.mbPerS / (runs.bare[index] as Run).mbPerS));
+    const of = (list: ThroughputRun[], key: keyof ThroughputRun) => median(list.map((run) => run[key]));
+    const share = median(runs.link.map((run, index) => run.mbPerS / (runs.bare[index] as ThroughputRun).mbPerS));
     rows.push([
       `${size / 1024} KiB`,
       of(runs.bare, 'mbPerS').toFixed(1),

@@ -3,6 +3,7 @@
 import { openBare } from './bare.ts';
 import { type Endpoint, sharedNowMs } from './endpoint.ts';
 import { addressOf, type LinkHost, openLink, openLinkHost } from './link.ts';
+import { openOwn } from './own.ts';
 import { createParentPipe, type Order, portMapper } from './protocol.ts';
 
 let host: LinkHost | undefined;
@@ -21,7 +22,8 @@ async function follow(order: Order): Promise<unknown> {
         pipe: pipe.signaling(),
         ...(order.delayed && { mapPort: portMapper(pipe) }),
       } as const;
-      endpoint = order.peer && host ? openLink(host, order.peer, options) : openBare(options);
+      const bare = order.contestant === 'own' ? openOwn : openBare;
+      endpoint = order.peer && host ? openLink(host, order.peer, options) : bare(options);
       return undefined;
     }
     case 'first-message':

@@ -5,9 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { openBare } from './bare.ts';
 import { type Endpoint, sharedNowMs } from './endpoint.ts';
 import { addressOf, type LinkHost, openLink, openLinkHost, type PeerAddress } from './link.ts';
+import { openOwn } from './own.ts';
 import { ChildPipe } from './protocol.ts';
 
-export type Contestant = 'link' | 'bare';
+/** Our link; node-datachannel as it is; our own WebRTC stack as it is. */
+export type Contestant = 'link' | 'bare' | 'own';
 
 export interface Connected {
   readonly endpoint: Endpoint;
@@ -58,7 +60,12 @@ export class Pair implements AsyncDisposable {
   /** Connects once and sends one byte. */
   async connect(): Promise<Connected> {
     const delayed = this.#line !== undefined;
-    await this.pipe.order({ order: 'open', delayed, ...(this.#host && { peer: addressOf(this.#host) }) });
+    await this.pipe.order({
+      order: 'open',
+      contestant: this.contestant,
+      delayed,
+      ...(this.#host && { peer: addressOf(this.#host) }),
+    });
     const first = this.pipe.order<number>({ order: 'first-message' });
     const options = {
       role: 'offerer',
@@ -66,7 +73,8 @@ export class Pair implements AsyncDisposable {
       ...(delayed && { mapPort: (port: number) => this.#mapPort(port) }),
     } as const;
     const started = sharedNowMs();
-    const endpoint = this.#host && this.#peer ? openLink(this.#host, this.#peer, options) : openBare(options);
+    const bare = this.contestant === 'own' ? openOwn : openBare;
+    const endpoint = this.#host && this.#peer ? openLink(this.#host, this.#peer, options) : bare(options);
     await endpoint.ready;
     const readyMs = sharedNowMs() - started;
     void endpoint.send(Buffer.from([1]));

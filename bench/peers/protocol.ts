@@ -6,7 +6,12 @@ import type { PeerAddress } from './link.ts';
 
 export type Order =
   | { readonly order: 'host' }
-  | { readonly order: 'open'; readonly peer?: PeerAddress; readonly delayed: boolean }
+  | {
+      readonly order: 'open';
+      readonly contestant: 'link' | 'bare' | 'own';
+      readonly peer?: PeerAddress;
+      readonly delayed: boolean;
+    }
   | { readonly order: 'first-message' | 'echo' | 'memory' | 'close' | 'end' }
   | { readonly order: 'count'; readonly bytes: number };
 

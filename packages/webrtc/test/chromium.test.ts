@@ -67,7 +67,7 @@ describe.skipIf(!CHROMIUM)(`our stack and Chromium${CHROMIUM ? '' : ' (skipped: 
           for (const size of SIZES) {
             for (const data of ['x'.repeat(size), Buffer.alloc(size, 7)]) {
               // The page sends back what it gets.
-              const back = once(channel as never, 'message') as Promise<[MessageEvent<string | ArrayBuffer>]>;
+              const back = once(channel as never, 'message') as Promise<[MessageEvent]>;
               channel.send(data);
               const [{ data: got }] = await Promise.race([back, failed]);
               if (typeof data === 'string') expect(got).toBe(data);

@@ -17,6 +17,10 @@ export const CONTESTANTS: Readonly<Record<string, ContestantEntry>> = {
     about: 'our link: LinkKeeper over signals carried by hand, node-datachannel as engine',
     load: async () => (await import('./claw.ts')).createClawAdapter(),
   },
+  'claw-webrtc': {
+    about: 'our own ICE, DTLS and SCTP as they are: one reliable channel',
+    load: async () => (await import('./webrtc.ts')).createWebRtcAdapter('claw-webrtc'),
+  },
   'node-datachannel': {
     about: 'libdatachannel as it is: one reliable channel, the offerer as DTLS client',
     load: async () => (await import('./node-datachannel.ts')).createNodeDataChannelAdapter(),

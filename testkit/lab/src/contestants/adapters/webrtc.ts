@@ -1,9 +1,10 @@
 /**
- * The contestants that have the W3C's API: libwebrtc through `@roamhq/wrtc`, and
- * werift. One reliable channel that a opens; candidates trickle. Neither tells
+ * The contestants that have the W3C's API: our own stack, libwebrtc through
+ * `@roamhq/wrtc`, and werift. One reliable channel that a opens; candidates trickle. Neither tells
  * reliably when its buffer has drained, so the amount is looked at again and again.
  */
 
+import { readFileSync } from 'node:fs';
 import { errorText, type Timer } from '@claw/base';
 import type { Adapter, PathFacts, PeerContext } from '../contract.ts';
 import { sharedClock } from '../shared-clock.ts';
@@ -15,12 +16,20 @@ import { type StatsReport, selectedPath } from './webrtc-stats.ts';
 
 interface Engine {
   readonly packageName: string;
+  /** One of the repository's own packages. */
+  readonly isOurs?: boolean;
   /** In the channel, until senders wait. werift's send queue slows down as it grows. */
   readonly highWater: number;
   readonly transports: readonly ('udp' | 'tcp' | 'tls')[];
 }
 
-const ENGINES: Readonly<Record<'wrtc' | 'werift', Engine>> = {
+const ENGINES: Readonly<Record<'claw-webrtc' | 'wrtc' | 'werift', Engine>> = {
+  'claw-webrtc': {
+    packageName: '@claw/webrtc',
+    isOurs: true,
+    highWater: 1024 * 1024,
+    transports: ['udp', 'tcp', 'tls'],
+  },
   wrtc: { packageName: '@roamhq/wrtc', highWater: 1024 * 1024, transports: ['udp', 'tcp', 'tls'] },
   werift: { packageName: 'werift', highWater: 256 * 1024, transports: ['udp', 'tcp', 'tls'] },
 };
@@ -67,8 +76,12 @@ export function createWebRtcAdapter(name: keyof typeof ENGINES): Adapter {
   let module: Module | undefined;
   return {
     name,
-    version: () => packageVersion(engine.packageName),
+    version: () => packageVersion(engine.packageName, engine.isOurs),
     async prepare() {
+      if (engine.isOurs) {
+        module = (await import('@claw/webrtc')) as unknown as Module;
+        return;
+      }
       const loaded = await loadInstalled<Module & { default?: Module }>(engine.packageName);
       module = loaded.default?.RTCPeerConnection ? loaded.default : loaded;
     },
@@ -84,6 +97,16 @@ export function createWebRtcAdapter(name: keyof typeof ENGINES): Adapter {
 function configurationOf(name: string, context: PeerContext, { transports }: Engine): Record<string, unknown> {
   const iceServers: IceServer[] = iceServersOf(context.services, transports);
   const loopback = loopbackOf(context);
+  if (name === 'claw-webrtc') {
+    const { turn, httpProxy } = context.services;
+    const proxy = context.proxyOnly ? httpProxy : undefined;
+    return {
+      iceServers,
+      ...(turn ? { ca: readFileSync(turn.caFile, 'utf8') } : {}),
+      ...(proxy ? { proxy } : {}),
+      ...(loopback === undefined ? {} : { addresses: [loopback] }),
+    };
+  }
   return { iceServers, ...(name === 'werift' && loopback && { iceAdditionalHostAddresses: [loopback] }) };
 }
 
