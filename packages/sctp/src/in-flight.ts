@@ -146,6 +146,7 @@ export class InFlight {
     if (this.#isRecovering && !isAfter(this.#recoveryTsn, this.cumulativeTsn)) this.#isRecovering = false;
     if (!Number.isNaN(this.#rttSampleMs)) this.#rtt.addSample(this.#rttSampleMs, nowMs);
     this.timeouts = 0;
+    if (isAdvance) this.#rtt.clearBackoff();
     this.detectLosses(nowMs);
     this.#report(priorBytes, nowMs);
     this.#noteWindow(windowBytes);

@@ -76,4 +76,9 @@ export class RoundTripTime {
   backOff(): void {
     this.#backoff = Math.min(64, this.#backoff * 2);
   }
+
+  /** Something got through. Without this a path of heavy loss, where all is retransmitted and gives no sample, would stand still. */
+  clearBackoff(): void {
+    this.#backoff = 1;
+  }
 }

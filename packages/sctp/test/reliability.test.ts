@@ -139,12 +139,3 @@ test('a lost tail is probed for long before the retransmission timeout', () => {
   pair.run(5000, () => pair.b.messages.at(-1)!.data.toString() === 'tail');
   expect(pair.simulation.nowMs - startMs).toBeLessThan(150);
 });
-
-test('a reneging peer gets what it dropped again', () => {
-  const pair = new Pair({ delayMs: 10 }).connect();
-  const channel = pair.a.open();
-  pair.run(200);
-  for (let number = 0; number < 5; number++) pair.a.send(channel, Buffer.alloc(5000, number));
-  pair.run(5000);
-  expect(pair.b.messages).toHaveLength(5);
-});

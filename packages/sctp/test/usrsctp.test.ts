@@ -92,7 +92,7 @@ async function openSession(options: Partial<SctpOptions>, isInterleaved: boolean
 }
 
 /** Looks again whenever something has happened. */
-async function until(isDone: () => boolean, withinMs = 15_000): Promise<void> {
+async function until(isDone: () => boolean, withinMs = 18_000): Promise<void> {
   const endMs = now() + withinMs;
   while (!isDone()) {
     if (now() > endMs) throw new Error('it did not happen in time');
