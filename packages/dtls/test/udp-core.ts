@@ -1,6 +1,7 @@
 /** A connection on a loopback UDP socket with real timers, to meet other programs. */
 
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -154,8 +155,7 @@ export class PemFiles implements Disposable {
   readonly key = join(this.#folder, 'key.pem');
 
   constructor({ certificate, privateKey }: CreatedCertificate) {
-    const body = certificate.toString('base64').replace(/.{64}/g, '$&\n');
-    writeFileSync(this.certificate, `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`);
+    writeFileSync(this.certificate, new X509Certificate(certificate).toString());
     writeFileSync(this.key, privateKey.export({ type: 'pkcs8', format: 'pem' }));
   }
 
