@@ -11,7 +11,7 @@ export class EventHandlers {
   }
 
   get<E extends Event>(name: string): ((event: E) => unknown) | null {
-    return (this.#handlers.get(name) as ((event: Event) => unknown) | undefined) ?? null;
+    return this.#handlers.get(name) ?? null;
   }
 
   set<E extends Event>(name: string, handler: ((event: E) => unknown) | null): void {

@@ -5,7 +5,6 @@
 
 import { createCertificate, type Fingerprint, type Identity } from '@claw/dtls';
 import type { CandidateFacts, IceState } from '@claw/ice';
-import { engineError } from './errors.ts';
 import { EventHandlers } from './event-handlers.ts';
 import {
   type ConnectionState,

@@ -100,7 +100,7 @@ export function parseDescription(sdp: string): DataDescription {
   if (!data) throw invalid('it has no data section');
   const section = new Section(session, data);
   const media = data[0] ?? '';
-  if (/^m=application 0 /.test(media)) throw invalid('its data section is turned down');
+  if (media.startsWith('m=application 0 ')) throw invalid('its data section is turned down');
   return {
     ice: iceOf(section),
     fingerprints: section.all('fingerprint').map(fingerprintOf),

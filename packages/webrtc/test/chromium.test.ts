@@ -103,8 +103,7 @@ class Page implements AsyncDisposable {
   static async open(role: string): Promise<Page> {
     const folder = await mkdtemp(join(tmpdir(), 'claw-chromium-'));
     const outbox: unknown[] = [];
-    let page: Page | undefined;
-    const server = createServer((request, response) => page?.serve(request, response));
+    const server = createServer((request, response) => void page.serve(request, response));
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
@@ -115,7 +114,7 @@ class Page implements AsyncDisposable {
       [...flags, ...quiet, `--user-data-dir=${folder}`, `http://127.0.0.1:${port}/?${role}`],
       { stdio: 'ignore', detached: true },
     );
-    page = new Page(browser, folder, outbox, async () => {
+    const page = new Page(browser, folder, outbox, async () => {
       server.closeAllConnections();
       server.close();
       await once(server, 'close');

@@ -35,7 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
       return EXIT.ok;
     }
     const plan = planOf(options);
-    const able = await canUseLab();
+    const able = canUseLab();
     if (!able.ok) {
       console.error(`This machine cannot run the lab: ${able.reason}`);
       return EXIT.unable;
