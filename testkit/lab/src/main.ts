@@ -14,7 +14,7 @@ import { renderPage } from './report/page.ts';
 import { cellLine, renderTables, table } from './report/terminal.ts';
 import { type LabResults, RESULTS_FORMAT } from './results.ts';
 import { breaches, CANARY } from './run/canary.ts';
-import { type PlannedCell, planCells } from './run/plan.ts';
+import { costMs, type PlannedCell, planCells } from './run/plan.ts';
 import { runPlan } from './run/run-plan.ts';
 import { runSelftest } from './selftest/run-selftest.ts';
 import { canUseLab } from './world/can-use-lab.ts';
@@ -84,13 +84,20 @@ async function score(options: LabOptions, plan: readonly PlannedCell[], signal: 
   const date = new Date().toISOString();
   const started = performance.now();
   const versions = new Map<string, string>();
+  const width = String(plan.length).length;
+  const costAll = plan.reduce((sum, cell) => sum + costMs(cell, options.jobs), 0);
+  let done = 0;
+  let costDone = 0;
   const outputs = await runPlan(plan, {
     jobs: options.jobs,
     captureFolder: options.capture,
     signal,
-    onCell: ({ result, version }, done) => {
+    onCell: ({ result, version }, cell) => {
       if (version !== undefined) versions.set(result.contestant, version);
-      console.log(`${progress(done, plan.length, performance.now() - started)}  ${cellLine(result)}`);
+      done += 1;
+      costDone += costMs(cell, options.jobs);
+      const leftMs = ((performance.now() - started) / costDone) * (costAll - costDone);
+      console.log(`[${String(done).padStart(width)}/${plan.length}, ${left(leftMs)} left]  ${cellLine(result)}`);
     },
   });
   const cells = outputs.map(({ result }) => result);
@@ -123,10 +130,8 @@ async function score(options: LabOptions, plan: readonly PlannedCell[], signal: 
   return found.length === 0 ? EXIT.ok : EXIT.breach;
 }
 
-function progress(done: number, total: number, elapsedMs: number): string {
-  const left = Math.round(((elapsedMs / done) * (total - done)) / 1000);
-  const count = `${String(done).padStart(String(total).length)}/${total}`;
-  return `[${count}, ${left < 90 ? `${left} s` : `${Math.round(left / 60)} min`} left]`;
+function left(ms: number): string {
+  return ms < 90_000 ? `${Math.ceil(ms / 1000)} s` : `${Math.round(ms / 60_000)} min`;
 }
 
 function factsOf(scenario: Scenario): LabResults['scenarios'][number] {

@@ -42,6 +42,14 @@ export function isLight({ scenario }: PlannedCell): boolean {
   return rates.length > 0 && Math.max(...rates) <= LIGHT_BITS_PER_SECOND;
 }
 
+const CELL_MS = 5000;
+
+/** What a cell takes of a run's time, roughly: for telling how long the rest will. */
+export function costMs(cell: PlannedCell, jobs: number): number {
+  const { bulkMs = 0, watchMs = 0 } = cell.scenario.measure;
+  return (CELL_MS + bulkMs + watchMs) / (isLight(cell) ? jobs : 1);
+}
+
 /** FNV-1a, 32 bits. */
 function hash(text: string): number {
   let value = 0x811c9dc5;

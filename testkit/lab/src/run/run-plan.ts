@@ -8,7 +8,7 @@ export interface RunPlanOptions extends RunCellOptions {
   /** Light cells at once. */
   readonly jobs: number;
   /** Called as each is done. */
-  readonly onCell: (output: CellOutput, done: number) => void;
+  readonly onCell: (output: CellOutput, cell: PlannedCell) => void;
 }
 
 export async function runPlan(cells: readonly PlannedCell[], options: RunPlanOptions): Promise<CellOutput[]> {
@@ -18,7 +18,7 @@ export async function runPlan(cells: readonly PlannedCell[], options: RunPlanOpt
       options.signal?.throwIfAborted();
       const output = await runCell(cell, options);
       outputs.push(output);
-      options.onCell(output, outputs.length);
+      options.onCell(output, cell);
     }
   };
   const light = cells.filter(isLight);
