@@ -118,7 +118,7 @@ async function score(options: LabOptions, plan: readonly PlannedCell[], signal: 
     cells,
   };
   console.log(`\n${renderTables(results)}`);
-  if (options.json !== undefined) write(options.json, `${JSON.stringify(results)}\n`);
+  if (options.json !== undefined) write(options.json, `${JSON.stringify(results, rounded)}\n`);
   if (options.html !== undefined) write(options.html, renderPage(results));
   if (options.mode !== 'canary') return EXIT.ok;
   const found = breaches(cells);
@@ -142,6 +142,11 @@ function factsOf(scenario: Scenario): LabResults['scenarios'][number] {
     ...(scenario.cell ? { cell: scenario.cell } : {}),
     marks: scenario.events.map(({ atMs, do: label }) => ({ atMs, label })),
   };
+}
+
+/** Microseconds are the last digit that a time here has. */
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === 'number' ? Number(value.toFixed(3)) : value;
 }
 
 function commit(): string {

@@ -46,7 +46,7 @@ class Answering {
   readonly #watch: WatchSender | undefined;
   #progress: Timer;
   readonly #end: Timer | undefined;
-  #over = false;
+  readonly #takesUntilMs: number;
   #told = 0;
   #telling = false;
 
@@ -57,16 +57,15 @@ class Answering {
     this.record = new ArrivalRecord(startMs, number);
     if (kind === 'watch') this.#watch = new WatchSender(session, clock, { id: run, startMs, durationMs: number });
     this.#progress = clock.setTimer(PROGRESS_MS, () => this.#tellProgress());
+    this.#takesUntilMs = kind === 'bulk' ? startMs + number : Infinity;
     if (kind === 'bulk') {
-      this.#end = clock.setTimer(startMs + number - clock.monotonicMs(), () => {
-        this.#over = true;
-        this.tell();
-      });
+      this.#end = clock.setTimer(startMs + number - clock.monotonicMs(), () => this.tell());
     }
   }
 
   add(bytes: number, sentMs: number): void {
-    if (!this.#over) this.record.add(bytes, sentMs, this.#clock.monotonicMs());
+    const nowMs = this.#clock.monotonicMs();
+    if (nowMs <= this.#takesUntilMs) this.record.add(bytes, sentMs, nowMs);
   }
 
   stop(): void {

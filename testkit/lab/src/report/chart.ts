@@ -13,6 +13,8 @@ export interface ChartOptions {
   readonly title: string;
   readonly unit: string;
   readonly bucketMs: number;
+  /** What the x axis covers at least. */
+  readonly durationMs?: number;
   readonly series: readonly Series[];
   readonly marks?: readonly { readonly atMs: number; readonly label: string }[];
   /** Logarithmic, for what spans decades. */
@@ -25,7 +27,11 @@ const PLOT = { left: 44, right: 10, top: 24, bottom: 22 };
 
 export function chart(options: ChartOptions): string {
   const known = options.series.flatMap(({ values }) => values.filter((value) => value !== null));
-  const buckets = Math.max(1, ...options.series.map(({ values }) => values.length));
+  const buckets = Math.max(
+    1,
+    (options.durationMs ?? 0) / options.bucketMs,
+    ...options.series.map(({ values }) => values.length),
+  );
   const scale = scaleOf(known, options.logarithmic ?? false);
   const x = (bucket: number) => PLOT.left + (bucket / buckets) * (WIDTH - PLOT.left - PLOT.right);
   const y = (value: number) => HEIGHT - PLOT.bottom - scale.share(value) * (HEIGHT - PLOT.top - PLOT.bottom);

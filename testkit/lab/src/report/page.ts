@@ -172,10 +172,18 @@ class Page {
     );
     if (cells.length === 0) return card(scenario, '<p>Nobody got as far as this.</p>');
     const series = cells.map(({ name, watch }) => ({ name, colour: this.#colour(name), values: watch.delay }));
-    const bucketMs = cells[0]?.watch.bucketMs ?? 100;
+    const { bucketMs = 100, durationMs = 0 } = cells[0]?.watch ?? {};
     return card(
       scenario,
-      chart({ title: 'One-way delay, a to b', unit: 'ms', bucketMs, series, marks: scenario.marks, logarithmic: true }),
+      chart({
+        title: 'One-way delay, a to b',
+        unit: 'ms',
+        bucketMs,
+        durationMs,
+        series,
+        marks: scenario.marks,
+        logarithmic: true,
+      }),
     );
   }
 

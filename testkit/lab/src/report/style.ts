@@ -51,10 +51,10 @@ ${PALETTE.map((colour, index) => `.line.c${index} path { stroke: ${colour}; } .d
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: 13.5px; }
 th, td { padding: 7px 10px; text-align: right; border-bottom: 1px solid var(--rule); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } thead th { color: var(--dim); font-weight: 500; vertical-align: bottom; }
-td.text { text-align: left; white-space: normal; color: var(--dim); }
+td.text { text-align: left; white-space: normal; color: var(--dim); min-width: 220px; }
 td small { color: var(--dim); display: block; font-size: 11.5px; }
 .dot { display: inline-block; width: 10px; height: 10px; border-radius: 50%; margin-right: 8px; }
-.bar { display: flex; height: 10px; width: 190px; border-radius: 5px; overflow: hidden; background: var(--skipped); margin-left: auto; }
+.bar { display: flex; height: 10px; width: 150px; border-radius: 5px; overflow: hidden; background: var(--skipped); margin-left: auto; }
 .bar b { display: block; height: 100%; } .bar .direct { background: var(--direct); } .bar .proxied { background: var(--proxied); }
 .bar .relayed { background: var(--relayed); } .bar .failed { background: var(--failed); }
 td.heat { border-radius: 4px; } td.no { color: var(--failed-ink); }
