@@ -29,6 +29,8 @@ export const CANARY: readonly Expectation[] = [
   ),
   ...of('claw', 'relayed', 'nat/apdm-random/apdm-random', 'faults/relay-death'),
   ...of('claw', 'failed', 'nat/proxy-only/proxy-only'),
+  ...of('claw-webrtc', 'direct', 'nat/eim-apdf/eim-apdf', 'nat/udp-blocked/none', 'ladder/3-lte'),
+  ...of('claw-webrtc', 'relayed', 'nat/apdm-random/eim-apdf', 'nat/tcp-443-only/eim-apdf', 'nat/proxy-only/none'),
   ...of('node-datachannel', 'direct', 'nat/eim-adf/apdm-sequential', 'ladder/3-lte'),
   ...of('node-datachannel', 'relayed', 'nat/apdm-random/eim-apdf'),
   ...of('reference', 'direct', 'nat/eim-adf/apdm-random', 'nat/double-nat/eim-apdf'),
