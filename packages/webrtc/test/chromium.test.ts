@@ -5,7 +5,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type RTCDataChannel, RTCPeerConnection } from '../src/index.ts';
 
 const CHROMIUM = ['chromium', 'chromium-browser', 'google-chrome'].find(
@@ -28,7 +28,9 @@ describe.skipIf(!CHROMIUM)(`our stack and Chromium${CHROMIUM ? '' : ' (skipped: 
     'meet when %s: channels of every kind, text and bytes of every size, both ways, then a close',
     { timeout: 40_000 },
     async (_, role) => {
-      await using page = await Page.open(role);
+      const page = await Page.open(role);
+      // Also when the test runs out of time, and nobody comes to the end of its block.
+      onTestFinished(() => page[Symbol.asyncDispose]());
       const connection = new RTCPeerConnection();
       const failed = new Promise<never>((_resolve, reject) => {
         connection.onconnectionstatechange = () => {
