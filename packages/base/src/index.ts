@@ -5,6 +5,7 @@ export { Emitter, type Unsubscribe } from './emitter.ts';
 export { ClawError, type ClawErrorOptions, errorCode, errorText, isClawError } from './errors.ts';
 export { type FileErrorCode, type FileLock, tryFileLock, withFileLock } from './file-lock.ts';
 export { makePrivateDirectory, readFileIfPresent, syncDirectory, writeFileAtomic } from './files.ts';
+export { hmac } from './hmac.ts';
 export { createLogger, type LogFields, type Logger, type LoggerOptions, type LogLevel, silentLogger } from './log.ts';
 export { isProcessAlive } from './processes.ts';
 export { type Random, systemRandom } from './random.ts';

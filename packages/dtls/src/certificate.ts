@@ -6,7 +6,7 @@
 
 import { generateKeyPairSync, hash as hashOf, type KeyObject, sign, X509Certificate } from 'node:crypto';
 import { equalBytes, type Random, systemRandom } from '@claw/base';
-import * as asn1 from './der.ts';
+import * as asn1 from '@claw/base/der';
 import { fault } from './errors.ts';
 import { schemeOfKey } from './signature-schemes.ts';
 
@@ -42,9 +42,9 @@ export interface CreateCertificateOptions {
 const DAY_MS = 86_400_000;
 const STRONGEST_FIRST: readonly FingerprintAlgorithm[] = ['sha-512', 'sha-384', 'sha-256'];
 const DIGEST_BYTES: Record<FingerprintAlgorithm, number> = { 'sha-256': 32, 'sha-384': 48, 'sha-512': 64 };
-const ECDSA_WITH_SHA256 = asn1.sequence(asn1.oid('2a8648ce3d040302'));
-const ED25519 = asn1.sequence(asn1.oid('2b6570'));
-const COMMON_NAME = asn1.oid('550403');
+const ECDSA_WITH_SHA256 = asn1.sequence(asn1.oid('1.2.840.10045.4.3.2'));
+const ED25519 = asn1.sequence(asn1.oid('1.3.101.112'));
+const COMMON_NAME = asn1.oid('2.5.4.3');
 
 /** A fresh self-signed certificate and its key. */
 export function createCertificate(options: CreateCertificateOptions = {}): CreatedCertificate {
@@ -55,7 +55,7 @@ export function createCertificate(options: CreateCertificateOptions = {}): Creat
   const serial = Buffer.concat([Buffer.from([0x40]), random.bytes(15)]);
   const name = asn1.sequence(asn1.setOf(asn1.sequence(COMMON_NAME, asn1.utf8String('WebRTC'))));
   const toBeSigned = asn1.sequence(
-    asn1.explicit0(asn1.integer(Buffer.from([2]))),
+    asn1.explicit(0, asn1.integer(Buffer.from([2]))),
     asn1.integer(serial),
     algorithm,
     name,

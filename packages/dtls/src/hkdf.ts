@@ -3,7 +3,8 @@
  * writes the label prefix "dtls13" where TLS writes "tls13 " (RFC 9147 §5.9).
  */
 
-import { createHash, createHmac, createSecretKey } from 'node:crypto';
+import { createHash } from 'node:crypto';
+import { hmac } from '@claw/base';
 import { u16, vector8 } from './byte-writer.ts';
 import type { HashName } from './cipher-suites.ts';
 
@@ -12,17 +13,15 @@ export type LabelPrefix = 'dtls13' | 'tls13 ';
 const NOTHING = Buffer.alloc(0);
 
 export function hkdfExtract(hash: HashName, salt: Uint8Array, keyMaterial: Uint8Array): Buffer {
-  return createHmac(hash, createSecretKey(salt)).update(keyMaterial).digest();
+  return hmac(hash, salt).update(keyMaterial).digest();
 }
 
 export function hkdfExpand(hash: HashName, secret: Uint8Array, info: Uint8Array, length: number): Buffer {
   const out = Buffer.alloc(length);
-  // As a KeyObject: with plain bytes Node.js 24 takes three times as long.
-  const key = createSecretKey(secret);
   let block: Buffer = NOTHING;
   for (let offset = 0, counter = 1; offset < length; offset += block.length, counter++) {
     if (counter > 255) throw new RangeError(`HKDF gives no ${length} bytes`);
-    const next = createHmac(hash, key)
+    const next = hmac(hash, secret)
       .update(block)
       .update(info)
       .update(Buffer.from([counter]))

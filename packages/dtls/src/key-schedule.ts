@@ -3,7 +3,8 @@
  * early data. Each step takes what it needs and wipes what it supersedes.
  */
 
-import { createHmac, hash as hashOf } from 'node:crypto';
+import { hash as hashOf } from 'node:crypto';
+import { hmac } from '@claw/base';
 import type { HashName } from './cipher-suites.ts';
 import { deriveSecret, emptyHash, expandLabel, hkdfExtract, type LabelPrefix } from './hkdf.ts';
 
@@ -68,7 +69,7 @@ export function finishedData(
   prefix?: LabelPrefix,
 ): Buffer {
   const key = expandLabel(hash, trafficSecret, 'finished', Buffer.alloc(0), transcriptHash.length, prefix);
-  const data = createHmac(hash, key).update(transcriptHash).digest();
+  const data = hmac(hash, key).update(transcriptHash).digest();
   key.fill(0);
   return data;
 }

@@ -1,6 +1,6 @@
 /** The PRF of TLS 1.2 (RFC 5246 §5) and what DTLS 1.2 derives with it (RFC 7627, RFC 5705). */
 
-import { createHmac } from 'node:crypto';
+import { hmac } from '@claw/base';
 import { u16 } from './byte-writer.ts';
 import type { CipherSuite, HashName } from './cipher-suites.ts';
 import type { Role } from './registry.ts';
@@ -22,8 +22,8 @@ export function prf(hash: HashName, secret: Uint8Array, label: string, seed: Uin
   const out = Buffer.alloc(length);
   let a: Buffer = labelled;
   for (let offset = 0; offset < length; ) {
-    a = createHmac(hash, secret).update(a).digest();
-    const block = createHmac(hash, secret).update(a).update(labelled).digest();
+    a = hmac(hash, secret).update(a).digest();
+    const block = hmac(hash, secret).update(a).update(labelled).digest();
     offset += block.copy(out, offset);
     block.fill(0);
   }

@@ -5,8 +5,8 @@
  */
 
 import { X509Certificate } from 'node:crypto';
+import * as asn1 from '@claw/base/der';
 import { type NodeId, publicKeyOf } from '@claw/contracts';
-import * as asn1 from './der.ts';
 import { ed25519PublicKey } from './signature.ts';
 
 const ED25519 = asn1.sequence(asn1.oid('1.3.101.112'));

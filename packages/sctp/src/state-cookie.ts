@@ -3,8 +3,7 @@
  * answerer needs to build the association, authenticated, so that it keeps nothing.
  */
 
-import { createHmac } from 'node:crypto';
-import { equalBytes } from '@claw/base';
+import { equalBytes, hmac } from '@claw/base';
 import { readU32, writeU32 } from './byte-order.ts';
 
 export interface StateCookie {
@@ -51,5 +50,5 @@ export function openCookie(key: Uint8Array, bytes: Buffer): StateCookie | undefi
 }
 
 function mac(key: Uint8Array, body: Uint8Array): Buffer {
-  return createHmac('sha256', key).update(body).digest();
+  return hmac('sha256', key).update(body).digest();
 }

@@ -10,15 +10,12 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHmac,
   createPrivateKey,
   createPublicKey,
-  createSecretKey,
   diffieHellman,
-  type Hmac,
   type KeyObject,
 } from 'node:crypto';
-import { type Random, systemRandom } from '@claw/base';
+import { hmac, type Random, systemRandom } from '@claw/base';
 import type { SealingKey } from '@claw/contracts';
 import { signalingError } from './errors.ts';
 
@@ -142,18 +139,13 @@ function deriveSchedule(dh: Buffer, enc: Uint8Array, readerPublicKey: Uint8Array
 }
 
 function labeledExtract(suite: Buffer, salt: Buffer, label: string, ikm: Uint8Array): Buffer {
-  return hmac(salt).update(VERSION).update(suite).update(label).update(ikm).digest();
+  return hmac('sha256', salt).update(VERSION).update(suite).update(label).update(ikm).digest();
 }
 
 /** HKDF-Expand of at most one hash length: a single block, counter 1. */
 function labeledExpand(suite: Buffer, prk: Buffer, label: string, info: Uint8Array, length: number): Buffer {
-  const block = hmac(prk).update(Buffer.of(0, length)).update(VERSION).update(suite);
+  const block = hmac('sha256', prk).update(Buffer.of(0, length)).update(VERSION).update(suite);
   return block.update(label).update(info).update(Buffer.of(1)).digest().subarray(0, length);
-}
-
-/** By way of a KeyObject, which makes an HMAC five times as fast as one over a raw key. */
-function hmac(key: Buffer): Hmac {
-  return createHmac('sha256', createSecretKey(key));
 }
 
 function importPublicKey(raw: Uint8Array): KeyObject {

@@ -13,8 +13,8 @@
  * Sans-IO: used by the server and by the client.
  */
 
-import { createHash, createHmac } from 'node:crypto';
-import { type ClawError, type Clock, equalBytes, type Random } from '@claw/base';
+import { createHash } from 'node:crypto';
+import { type ClawError, type Clock, equalBytes, hmac, type Random } from '@claw/base';
 import { type AuthErrorCode, apiError } from './errors.ts';
 
 export const TOKEN_BYTES = 32;
@@ -55,7 +55,7 @@ export function signRequest(
 
 /** What a response to the request with this signature carries. */
 export function proofOf(token: Uint8Array, signature: string): string {
-  return createHmac('sha256', token).update(`claw-gateway-v1 response\n${signature}`).digest('base64url');
+  return hmac('sha256', token).update(`claw-gateway-v1 response\n${signature}`).digest('base64url');
 }
 
 export function isProof(token: Uint8Array, signature: string, proof: string | undefined): boolean {
@@ -65,7 +65,7 @@ export function isProof(token: Uint8Array, signature: string, proof: string | un
 function signatureOf(token: Uint8Array, request: SignedRequest, timestamp: string, nonce: string): Buffer {
   const bodyHash = createHash('sha256').update(request.body).digest('hex');
   const text = `claw-gateway-v1\n${request.method}\n${request.target}\n${bodyHash}\n${timestamp}\n${nonce}`;
-  return createHmac('sha256', token).update(text).digest();
+  return hmac('sha256', token).update(text).digest();
 }
 
 export interface RequestVerifierOptions {

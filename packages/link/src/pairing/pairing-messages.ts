@@ -4,8 +4,7 @@
  * it and both node ids; the envelope around it is signed by the sender's node key.
  */
 
-import { createHmac } from 'node:crypto';
-import { equalBytes } from '@claw/base';
+import { equalBytes, hmac } from '@claw/base';
 import { type NodeId, publicKeyOf } from '@claw/contracts';
 import { decodeCbor, encodeCbor, fixedBytes } from '@claw/wire';
 import { wordlist } from '@scure/bip39/wordlists/english.js';
@@ -72,13 +71,13 @@ export function decodeRefusal(bytes: Uint8Array): Refusal {
 
 /** Four words (BIP 39 English list, 44 bits) that are the same on both sides and on no third. */
 export function verificationWords(secret: Uint8Array, requestMac: Uint8Array, acceptMac: Uint8Array): string {
-  const digest = createHmac('sha256', secret).update('claw words v1').update(requestMac).update(acceptMac).digest();
+  const digest = hmac('sha256', secret).update('claw words v1').update(requestMac).update(acceptMac).digest();
   return [0, 1, 2, 3].map((index) => wordlist[digest.readUInt16BE(index * 2) % wordlist.length]).join(' ');
 }
 
 function macOf(context: MacContext, body: Omit<Introduction, 'mac'>): Buffer {
   const { kind, secret, from, to, answers } = context;
-  return createHmac('sha256', secret)
+  return hmac('sha256', secret)
     .update(`claw ${kind} v1\0`)
     .update(publicKeyOf(from))
     .update(publicKeyOf(to))

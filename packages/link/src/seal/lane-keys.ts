@@ -4,7 +4,8 @@
  * epoch, so that no AES-GCM key comes near its limits (RFC 8446 §5.5).
  */
 
-import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import { hmac } from '@claw/base';
 
 export interface LaneKey {
   readonly key: KeyObject;
@@ -19,10 +20,8 @@ export const LAST_EPOCH = 255;
 
 /** The key of `lane` in `epoch` (1 to 255) under a direction's 32-byte secret. */
 export function deriveLaneKey(secret: Uint8Array, lane: number, epoch: number): LaneKey {
-  // By way of a KeyObject: an HMAC over a raw key costs three times as much.
-  const secretKey = createSecretKey(secret);
   const block = (counter: number, previous: Uint8Array) =>
-    createHmac('sha256', secretKey)
+    hmac('sha256', secret)
       .update(previous)
       .update('claw lane v1')
       .update(Buffer.from([lane, epoch, counter]))

@@ -1,7 +1,8 @@
 /**
- * Just enough DER (ITU-T X.690) to write one certificate. Writing only: foreign
- * certificates are read by node:crypto. An ASN.1 library costs the key holder
- * 7 to 23 MB of memory for this (docs/adr/0004-key-holder.md).
+ * Just enough DER (ITU-T X.690) to write a certificate: the inner handshake's leaf
+ * and the self-signed one of DTLS. Writing only: foreign certificates are read by
+ * node:crypto. An ASN.1 library costs the key holder 7 to 23 MB of memory for this
+ * (docs/adr/0004-key-holder.md).
  */
 
 /** One element: tag, definite length, content. */
