@@ -5,7 +5,8 @@
  * The order differs from the RFC's plain priority, which is our own affair on the
  * wire: kinds of pairs take turns, and within a kind those go first whose base has
  * heard from outside, then those in one subnet, then by priority. So 32 addresses
- * that lead nowhere do not stand before the one that works.
+ * that lead nowhere do not stand before the one that works. Pairs over TCP wait
+ * until UDP has had its chance: most peers need no connection, no SYN and no port.
  */
 
 import type { TransportAddress } from '../address.ts';
@@ -17,6 +18,10 @@ export class CheckList {
   readonly #triggered: CandidatePair[] = [];
   readonly #sentByGroup = new Map<string, number>();
   readonly #maxPairs: number;
+  /** Until then pairs over TCP wait, while there may be others. */
+  tcpFromMs = Number.POSITIVE_INFINITY;
+  /** The peer has told all its candidates. */
+  isComplete = false;
 
   constructor(maxPairs: number) {
     this.#maxPairs = maxPairs;
@@ -65,16 +70,29 @@ export class CheckList {
   }
 
   get hasWork(): boolean {
-    if (this.#triggered.length > 0) return true;
-    for (const pair of this.#pairs.values()) if (pair.state === 'waiting' || pair.state === 'frozen') return true;
-    return false;
+    return this.workFromMs < Number.POSITIVE_INFINITY;
+  }
+
+  /** When there is a pair to check: Infinity for never, in the past for now. */
+  get workFromMs(): number {
+    if (this.#triggered.length > 0) return Number.NEGATIVE_INFINITY;
+    let fromMs = Number.POSITIVE_INFINITY;
+    const tcpFromMs = this.#mayUseUdp ? this.tcpFromMs : Number.NEGATIVE_INFINITY;
+    for (const { state, remote } of this.#pairs.values()) {
+      if (state !== 'waiting' && state !== 'frozen') continue;
+      if (remote.protocol === 'udp') return Number.NEGATIVE_INFINITY;
+      fromMs = tcpFromMs;
+    }
+    return fromMs;
   }
 
   /** The pair to check now, taken from its queue. */
-  takeNext(): CandidatePair | undefined {
+  takeNext(nowMs: number): CandidatePair | undefined {
     const triggered = this.#triggered.shift();
     if (triggered) return triggered;
-    const next = this.#bestOf('waiting') ?? this.#thaw();
+    const isTcpHeld = nowMs < this.tcpFromMs && this.#mayUseUdp;
+    const candidates = [...this.#pairs.values()].filter(({ remote }) => !isTcpHeld || remote.protocol === 'udp');
+    const next = this.#bestOf(candidates, 'waiting') ?? this.#thaw(candidates);
     if (next) this.#sentByGroup.set(next.group, (this.#sentByGroup.get(next.group) ?? 0) + 1);
     return next;
   }
@@ -96,16 +114,27 @@ export class CheckList {
     return state;
   }
 
-  /** Nothing waits: the best frozen pair whose foundation is not being tried, or else the best (RFC 8445 §6.1.4.2). */
-  #thaw(): CandidatePair | undefined {
-    const busy = new Set<string>();
-    for (const pair of this.#pairs.values()) if (pair.state === 'in-progress') busy.add(pair.foundation);
-    return this.#bestOf('frozen', busy) ?? this.#bestOf('frozen');
+  get #mayUseUdp(): boolean {
+    if (!this.isComplete) return true;
+    for (const { state, remote } of this.#pairs.values())
+      if (remote.protocol === 'udp' && state !== 'failed') return true;
+    return false;
   }
 
-  #bestOf(state: 'waiting' | 'frozen', busy?: ReadonlySet<string>): CandidatePair | undefined {
+  /** Nothing waits: the best frozen pair whose foundation is not being tried, or else the best (RFC 8445 §6.1.4.2). */
+  #thaw(candidates: readonly CandidatePair[]): CandidatePair | undefined {
+    const busy = new Set<string>();
+    for (const pair of this.#pairs.values()) if (pair.state === 'in-progress') busy.add(pair.foundation);
+    return this.#bestOf(candidates, 'frozen', busy) ?? this.#bestOf(candidates, 'frozen');
+  }
+
+  #bestOf(
+    candidates: readonly CandidatePair[],
+    state: 'waiting' | 'frozen',
+    busy?: ReadonlySet<string>,
+  ): CandidatePair | undefined {
     let best: CandidatePair | undefined;
-    for (const pair of this.#pairs.values()) {
+    for (const pair of candidates) {
       if (pair.state !== state || busy?.has(pair.foundation)) continue;
       if (!best || this.#goesFirst(pair, best)) best = pair;
     }

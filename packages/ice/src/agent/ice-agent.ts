@@ -175,8 +175,10 @@ export class IceAgent {
   /** When {@link IceAgent.handleTimeout} wants to be called; Infinity when never, in the past when at once. */
   get deadlineMs(): number {
     if (this.#state === 'closed') return Number.POSITIVE_INFINITY;
-    const hasWork = this.#gatherer.hasWork || (this.#session.remote !== undefined && this.#session.list.hasWork);
-    const paced = hasWork ? this.#pacer.nextMs : Number.POSITIVE_INFINITY;
+    const { remote, list } = this.#session;
+    const checkFromMs = remote ? list.workFromMs : Number.POSITIVE_INFINITY;
+    const workFromMs = this.#gatherer.hasWork ? Number.NEGATIVE_INFINITY : checkFromMs;
+    const paced = Math.max(this.#pacer.nextMs, workFromMs);
     const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
     const others = Math.min(
       this.#path.deadlineMs(this.#role.isControlling),
@@ -204,7 +206,7 @@ export class IceAgent {
     checkParameters(remote);
     const before = this.#session.remote;
     if (before && before.usernameFragment !== remote.usernameFragment) this.restart(nowMs);
-    this.#session.remote = remote;
+    this.#session.setRemote(remote, nowMs);
     if (remote.isLite && !this.#role.isControlling) {
       this.#role.isControlling = true;
       this.#session.roleChanged();
@@ -233,7 +235,7 @@ export class IceAgent {
 
   /** The peer has told all its candidates. */
   endOfCandidates(nowMs: number): void {
-    this.#session.remoteEnded = true;
+    this.#session.endRemoteCandidates();
     this.#run(nowMs);
   }
 

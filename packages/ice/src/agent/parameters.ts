@@ -14,6 +14,7 @@ export const DEFAULT_TIMING: Required<IceTiming> = {
   disconnectedMs: 2500,
   directGraceMs: 50,
   relayGraceMs: 500,
+  tcpDelayMs: 200,
 };
 
 export const DEFAULT_LIMITS: Required<IceLimits> = {

@@ -58,17 +58,15 @@ const MIN_RTO_MS = 50;
 
 export class Session {
   readonly local: IceParameters;
-  remote: IceParameters | undefined;
   readonly list: CheckList;
   readonly remoteCandidates: Candidate[] = [];
   /** The nominated pair. */
   selected: CandidatePair | undefined;
-  /** No more remote candidates will be signalled. */
-  remoteEnded = false;
   /** The value of the last nomination made or followed. */
   nomination = 0;
   firstValidMs: number | undefined;
   readonly #context: SessionContext;
+  #remote: IceParameters | undefined;
   readonly #replays = new ReplayGuard();
   readonly #bases = new Set<Base>();
   #peerReflexive = 0;
@@ -140,7 +138,7 @@ export class Session {
   /** Starts the next check if there is one. True when a transaction left. */
   checkNext(nowMs: number): boolean {
     if (!this.remote) return false;
-    for (let pair = this.list.takeNext(); pair; pair = this.list.takeNext()) {
+    for (let pair = this.list.takeNext(nowMs); pair; pair = this.list.takeNext(nowMs)) {
       pair.isTriggered = false;
       if (pair.check) continue;
       this.startCheck(pair, pair.wantsNomination ? 'nominate' : 'check', nowMs);
@@ -238,6 +236,24 @@ export class Session {
 
   validPairs(): CandidatePair[] {
     return [...this.list.pairs()].filter((pair) => pair.isValid && pair.state === 'succeeded');
+  }
+
+  /** No more remote candidates will be signalled. */
+  get remoteEnded(): boolean {
+    return this.list.isComplete;
+  }
+
+  endRemoteCandidates(): void {
+    this.list.isComplete = true;
+  }
+
+  setRemote(remote: IceParameters, nowMs: number): void {
+    this.list.tcpFromMs = Math.min(this.list.tcpFromMs, nowMs + this.#context.timing.tcpDelayMs);
+    this.#remote = remote;
+  }
+
+  get remote(): IceParameters | undefined {
+    return this.#remote;
   }
 
   /** Checks that may still succeed. */

@@ -134,6 +134,8 @@ export interface IceTiming {
   readonly firstChecks?: number;
   /** Ta afterwards. Default 50 ms. */
   readonly pacingMs?: number;
+  /** How long pairs over TCP wait for those over UDP, as long as there may be any. Default 200. */
+  readonly tcpDelayMs?: number;
   /** First retransmission time-out where no round trip is known. Default 200 ms. */
   readonly rtoMs?: number;
   /** Between consent checks, ± 20 %. Default 5,000 (RFC 7675 §5.1). */

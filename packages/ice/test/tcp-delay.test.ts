@@ -1,0 +1,25 @@
+/** Pairs over TCP wait for those over UDP. Round trips are 40 ms. */
+
+import { openSimnet } from '@claw/simnet';
+import { expect, it } from 'vitest';
+import { twoPaths } from './networks.ts';
+import { SimTransport, trickle } from './sim-transport.ts';
+
+it('opens no connection before a direct UDP pair is settled, then one to keep in reserve', async () => {
+  using net = openSimnet(twoPaths(), { seed: 1 });
+  const connects: number[] = [];
+  const egress = ({ kind }: { kind: string }) => {
+    if (kind === 'connect') connects.push(net.nowMs);
+    return true;
+  };
+  const a = new SimTransport(net.host('a'), { controlling: true, egress });
+  const b = new SimTransport(net.host('b'), { controlling: false });
+  trickle(a, b, 20);
+  a.gather();
+  b.gather();
+  await net.run(1500);
+  expect(a.agent.stats().selected?.remote.protocol).toBe('udp');
+  expect(connects).toEqual([]);
+  await net.run(4000);
+  expect(connects).toHaveLength(1);
+});
