@@ -22,3 +22,13 @@ export { formatCandidate, parseCandidate } from './candidate/candidate-line.ts';
 export type { IceServer } from './candidate/server-url.ts';
 export type { IceErrorCode } from './errors.ts';
 export { classifyDatagram, type DatagramKind } from './stun/demultiplex.ts';
+export type {
+  Closable,
+  IceSocket,
+  IceSockets,
+  IncomingConnection,
+  ListenerEvents,
+  SocketEvents,
+  TcpTarget,
+} from './transport/ice-sockets.ts';
+export { IceTransport, type IceTransportOptions } from './transport/ice-transport.ts';

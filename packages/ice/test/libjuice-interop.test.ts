@@ -1,9 +1,8 @@
 /** The agent against libjuice (node-datachannel): its ICE reaching "connected" on its own side is the proof. */
 
 import { afterEach, describe, expect, it } from 'vitest';
-import { formatCandidate, parseCandidate } from '../src/index.ts';
-import { NodeIceTransport } from '../src/node/index.ts';
-import { until, untilGathered, untilState } from './transports.ts';
+import { formatCandidate, type IceTransport, parseCandidate } from '../src/index.ts';
+import { nodeTransport, until, untilGathered, untilState } from './transports.ts';
 
 /** What the test needs of node-datachannel, which is a dependency of other packages. */
 interface Engine {
@@ -37,7 +36,7 @@ function attribute(sdp: string, name: string): string {
 }
 
 /** A description of our side with what ICE needs and a certificate that nobody will see. */
-function describeAgent(transport: NodeIceTransport, setup: string): string {
+function describeAgent(transport: IceTransport, setup: string): string {
   const { usernameFragment, password } = transport.agent.localParameters;
   return `${[
     'v=0',
@@ -67,7 +66,7 @@ describe.skipIf(!engine)(`libjuice${engine ? '' : ' (skipped: node-datachannel c
   it.each([true, false])('connects with us, where the one who controls is us: %s', async (isOurs) => {
     const heard: Buffer[] = [];
     const events = { onDatagram: (bytes: Uint8Array) => heard.push(Buffer.from(bytes)) };
-    const transport = new NodeIceTransport({ controlling: isOurs, addresses: ['127.0.0.1'], tcpTypes: [], events });
+    const transport = nodeTransport({ controlling: isOurs, addresses: ['127.0.0.1'], tcpTypes: [], events });
     cleanups.push(() => transport.close());
     transport.gather();
     await untilGathered(transport);

@@ -2,16 +2,24 @@
 
 import { networkInterfaces } from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { EgressFacts } from '../src/index.ts';
-import { listLocalAddresses, NodeIceTransport, type NodeIceTransportOptions } from '../src/node/index.ts';
-import { connectTransports, introduce, until, untilGathered, untilState } from './transports.ts';
+import type { EgressFacts, IceTransport } from '../src/index.ts';
+import { listLocalAddresses } from '../src/node/index.ts';
+import {
+  connectTransports,
+  introduce,
+  type NodeTransportOptions,
+  nodeTransport,
+  until,
+  untilGathered,
+  untilState,
+} from './transports.ts';
 
-const open: NodeIceTransport[] = [];
+const open: IceTransport[] = [];
 const hasIpv6 = Object.values(networkInterfaces()).some((each) => each?.some(({ address }) => address === '::1'));
 const noUdp = ({ protocol }: Readonly<EgressFacts>) => protocol !== 'udp';
 
-function transport(options: Partial<NodeIceTransportOptions> & { controlling: boolean }, received: string[] = []) {
-  const made = new NodeIceTransport({
+function transport(options: Partial<NodeTransportOptions> & { controlling: boolean }, received: string[] = []) {
+  const made = nodeTransport({
     addresses: ['127.0.0.1'],
     events: { onDatagram: (bytes) => received.push(Buffer.from(bytes).toString('latin1', 1)) },
     ...options,
@@ -20,7 +28,7 @@ function transport(options: Partial<NodeIceTransportOptions> & { controlling: bo
   return made;
 }
 
-async function exchange(a: NodeIceTransport, b: NodeIceTransport, heard: string[]): Promise<void> {
+async function exchange(a: IceTransport, b: IceTransport, heard: string[]): Promise<void> {
   await Promise.all([untilState(a, 'completed'), untilState(b, 'completed')]);
   expect(a.agent.sendDatagram(Buffer.from('\u0016hello'))).toBe(true);
   expect(b.agent.sendDatagram(Buffer.from('\u0016there'))).toBe(true);

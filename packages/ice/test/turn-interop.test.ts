@@ -1,17 +1,23 @@
 /** Relays of a real coturn: over UDP, TCP, TLS and through an HTTP proxy. */
 
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { EgressFacts, IceServer } from '../src/index.ts';
-import { NodeIceTransport, type NodeIceTransportOptions } from '../src/node/index.ts';
+import type { EgressFacts, IceServer, IceTransport } from '../src/index.ts';
 import { startConnectProxy } from './connect-proxy.ts';
 import { type Coturn, startCoturn, TURN_PASSWORD, TURN_USER, whyNoCoturn } from './coturn.ts';
-import { connectTransports, until, untilGathered, untilState } from './transports.ts';
+import {
+  connectTransports,
+  type NodeTransportOptions,
+  nodeTransport,
+  until,
+  untilGathered,
+  untilState,
+} from './transports.ts';
 
 const missing = whyNoCoturn();
 
 describe.skipIf(missing)(`relays of coturn${missing ? ` (skipped: ${missing})` : ''}`, () => {
   let turn: Coturn;
-  const open: NodeIceTransport[] = [];
+  const open: IceTransport[] = [];
   beforeAll(async () => {
     turn = await startCoturn();
   });
@@ -31,8 +37,8 @@ describe.skipIf(missing)(`relays of coturn${missing ? ` (skipped: ${missing})` :
     tls: `turns:localhost:${turn.tlsPort}`,
   });
 
-  function transport(options: Partial<NodeIceTransportOptions> & { controlling: boolean }, received: string[] = []) {
-    const made = new NodeIceTransport({
+  function transport(options: Partial<NodeTransportOptions> & { controlling: boolean }, received: string[] = []) {
+    const made = nodeTransport({
       addresses: ['127.0.0.1'],
       transportPolicy: 'relay',
       ca: turn.ca,
@@ -135,8 +141,8 @@ describe.skipIf(missing)('a coturn with limits', () => {
     const servers = [{ urls: `turn:127.0.0.1:${turn.port}`, username: TURN_USER, credential: TURN_PASSWORD }];
     const events = { onDatagram: () => {} };
     const options = { addresses: ['127.0.0.1'], servers, events, transportPolicy: 'relay' } as const;
-    await using a = new NodeIceTransport({ controlling: true, ...options });
-    await using b = new NodeIceTransport({ controlling: false, ...options });
+    await using a = nodeTransport({ controlling: true, ...options });
+    await using b = nodeTransport({ controlling: false, ...options });
     a.gather();
     await untilGathered(a);
     expect(a.agent.localCandidates).toHaveLength(1);
@@ -144,7 +150,7 @@ describe.skipIf(missing)('a coturn with limits', () => {
     await untilGathered(b);
     expect(b.agent.localCandidates).toEqual([]);
     await new Promise((resolve) => setTimeout(resolve, 2100));
-    await using c = new NodeIceTransport({ controlling: false, addresses: ['127.0.0.1'], events });
+    await using c = nodeTransport({ controlling: false, addresses: ['127.0.0.1'], events });
     await connectTransports(c, a);
     await untilState(a, 'completed');
   });

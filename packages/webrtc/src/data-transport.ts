@@ -10,8 +10,15 @@
 import { isIP } from 'node:net';
 import { type Clock, errorText, type Random, type Timer } from '@claw/base';
 import { DtlsConnection, type DtlsEvent, type Fingerprint, type Identity } from '@claw/dtls';
-import type { IceParameters, IceServer, IceState, LocalCandidate, PairFacts } from '@claw/ice';
-import { type HttpProxy, NodeIceTransport } from '@claw/ice/node';
+import {
+  type IceParameters,
+  type IceServer,
+  type IceSockets,
+  type IceState,
+  IceTransport,
+  type LocalCandidate,
+  type PairFacts,
+} from '@claw/ice';
 import { type CongestionKind, type DataChannel, DataChannels, SctpAssociation, type SctpState } from '@claw/sctp';
 import { engineError } from './errors.ts';
 
@@ -21,11 +28,9 @@ export interface TransportSettings {
   readonly identity: Identity;
   readonly iceServers: readonly IceServer[];
   readonly iceTransportPolicy: 'all' | 'relay';
-  /** Local addresses to use. Default: all of this machine's but link-local ones; loopback when there is nothing else. */
+  readonly sockets: IceSockets;
+  /** Local addresses to use. Default: those of the sockets. */
   readonly addresses?: readonly string[] | undefined;
-  readonly loopback?: boolean | undefined;
-  readonly proxy?: HttpProxy | undefined;
-  readonly ca?: string | undefined;
   readonly maxMessageBytes: number;
   readonly congestion?: CongestionKind | undefined;
 }
@@ -64,7 +69,7 @@ export class DataTransport {
   readonly association: SctpAssociation;
   readonly #settings: TransportSettings;
   readonly #events: TransportEvents;
-  #ice: NodeIceTransport | undefined;
+  #ice: IceTransport | undefined;
   #dtls: DtlsConnection | undefined;
   #dtlsRole: 'client' | 'server' | undefined;
   #remote: RemoteFacts | undefined;
@@ -96,24 +101,22 @@ export class DataTransport {
   }
 
   /** Undefined until {@link open}. */
-  get ice(): NodeIceTransport | undefined {
+  get ice(): IceTransport | undefined {
     return this.#ice;
   }
 
   /** ICE begins with the first description, which decides who controls it. Later calls give the same. */
-  open(isControlling: boolean): NodeIceTransport {
+  open(isControlling: boolean): IceTransport {
     if (this.#ice) return this.#ice;
-    const { clock, random, iceServers, iceTransportPolicy, addresses, loopback, proxy, ca } = this.#settings;
-    this.#ice = new NodeIceTransport({
+    const { clock, random, sockets, iceServers, iceTransportPolicy, addresses } = this.#settings;
+    this.#ice = new IceTransport({
       controlling: isControlling,
       clock,
       random,
+      sockets,
       servers: iceServers,
       transportPolicy: iceTransportPolicy,
       ...(addresses ? { addresses } : {}),
-      ...(loopback === undefined ? {} : { loopback }),
-      ...(proxy ? { proxy } : {}),
-      ...(ca === undefined ? {} : { ca }),
       events: {
         onDatagram: (bytes) => this.#receive(bytes),
         onCandidate: (candidate) => this.#events.onCandidate(candidate),

@@ -6,10 +6,18 @@
  * are fixed by the first pair of them and outlive restarts.
  */
 
-import { type Clock, type Random, systemClock, systemRandom } from '@claw/base';
+import { type Clock, type Random, systemClock, systemRandom, type Timer } from '@claw/base';
 import { createCertificate, type Fingerprint, fingerprintOf, type Identity } from '@claw/dtls';
-import { formatCandidate, type IceServer, type IceState, type LocalCandidate, type PairFacts } from '@claw/ice';
-import type { HttpProxy, NodeIceTransport } from '@claw/ice/node';
+import {
+  formatCandidate,
+  type IceServer,
+  type IceSockets,
+  type IceState,
+  type IceTransport,
+  type LocalCandidate,
+  type PairFacts,
+} from '@claw/ice';
+import { type HttpProxy, NodeSockets } from '@claw/ice/node';
 import type { CongestionKind, DataChannel, DataChannelInit, SctpState } from '@claw/sctp';
 import { DataTransport, LOCAL_MTU_BYTES } from './data-transport.ts';
 import { engineError } from './errors.ts';
@@ -26,8 +34,10 @@ export interface SessionOptions {
   readonly iceTransportPolicy?: 'all' | 'relay' | undefined;
   /** Made anew when left out. */
   readonly identity?: Identity | undefined;
-  /** Local addresses to use, the best first. Default: all of this machine's. */
+  /** Local addresses to use, the best first. Default: all of the sockets. */
   readonly addresses?: readonly string[] | undefined;
+  /** What ICE sends and receives by, the caller's. Default: this machine's, as the next three options say. */
+  readonly sockets?: IceSockets | undefined;
   /** Whether loopback is among the default addresses. Default: only when there is nothing else. */
   readonly loopback?: boolean | undefined;
   /** The way out for TURN over TCP and TLS. */
@@ -77,6 +87,9 @@ export class PeerSession {
   #hasGathered = false;
   #isGatheringComplete = false;
   #candidates: LocalCandidate[] = [];
+  /** Found and not yet told: until the turn after gathering began. */
+  #heldCandidates: (LocalCandidate | null)[] | undefined;
+  #release: Timer | undefined;
   #wantsRestart = false;
   #setup: Setup | undefined;
   #mid = '0';
@@ -94,12 +107,13 @@ export class PeerSession {
     this.#fingerprint = fingerprintOf(identity.certificate);
     const { iceServers = [], iceTransportPolicy = 'all', maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options;
     const { addresses, loopback, proxy, ca, congestion } = options;
+    const sockets = options.sockets ?? new NodeSockets({ loopback, proxy, ca });
     this.transport = new DataTransport(
       {
         clock: this.#clock,
         random: this.#random,
         identity,
-        ...{ iceServers, iceTransportPolicy, addresses, loopback, proxy, ca, maxMessageBytes, congestion },
+        ...{ iceServers, iceTransportPolicy, sockets, addresses, maxMessageBytes, congestion },
       },
       {
         onCandidate: (candidate) => this.#onCandidate(candidate),
@@ -193,6 +207,11 @@ export class PeerSession {
     return this.#sctpState === 'connected' ? this.transport.association.smoothedRttMs : undefined;
   }
 
+  /** Milliseconds since 1970. */
+  get wallClockMs(): number {
+    return this.#clock.now();
+  }
+
   get peerCertificate(): Buffer | undefined {
     return this.transport.peerCertificate;
   }
@@ -236,7 +255,7 @@ export class PeerSession {
     if (type === 'answer') this.#applyRoles();
     if (!this.#hasGathered) {
       this.#hasGathered = true;
-      ice.gather();
+      this.#gather(ice);
     } else {
       // After a restart the candidates stand in the description already.
       this.#isGatheringComplete ||= ice.agent.isGatheringComplete;
@@ -262,8 +281,7 @@ export class PeerSession {
     this.#remoteFacts = facts;
     this.#mid = facts.mid;
     this.#signalingState = type === 'offer' ? 'have-remote-offer' : 'stable';
-    const isSnap = type === 'answer' || facts.sctpInit !== undefined;
-    this.transport.setRemote({ ...facts, sctpInit: isSnap ? facts.sctpInit : undefined });
+    this.transport.setRemote(facts);
     for (const candidate of facts.candidates) ice.addRemoteCandidate(candidate);
     for (const line of this.#earlyCandidates.splice(0)) addCandidate(ice, line);
     if (facts.endOfCandidates) ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));
@@ -300,10 +318,11 @@ export class PeerSession {
   close(): void {
     if (this.#signalingState === 'closed') return;
     this.#signalingState = 'closed';
+    this.#release?.cancel();
     void this.transport.close();
   }
 
-  #format(type: 'offer' | 'answer', ice: NodeIceTransport): string {
+  #format(type: 'offer' | 'answer', ice: IceTransport): string {
     const remote = this.#remoteFacts;
     const isAnswer = type === 'answer';
     // Roles once taken stay (RFC 8842 §5.5); the answerer begins, for its ClientHello may leave at once.
@@ -338,15 +357,28 @@ export class PeerSession {
   }
 
   #onCandidate(candidate: LocalCandidate | null): void {
-    const { usernameFragment = '' } = this.transport.ice?.agent.localParameters ?? {};
     if (candidate) this.#candidates.push(candidate);
     else this.#isGatheringComplete = true;
-    // A turn later, so that whoever awaits the description has it before its candidates.
-    setImmediate(() => {
-      if (this.#signalingState === 'closed') return;
-      this.#events.onCandidate(candidate && formatCandidate(candidate), this.#mid, usernameFragment);
-      if (!candidate) this.#events.onStates();
+    if (this.#heldCandidates) this.#heldCandidates.push(candidate);
+    else queueMicrotask(() => this.#tellCandidate(candidate));
+  }
+
+  /** Candidates wait for a turn, so that whoever awaits the description has it before them. */
+  #gather(ice: IceTransport): void {
+    const held: (LocalCandidate | null)[] = [];
+    this.#heldCandidates = held;
+    this.#release = this.#clock.setTimer(0, () => {
+      this.#heldCandidates = undefined;
+      for (const candidate of held) this.#tellCandidate(candidate);
     });
+    ice.gather();
+  }
+
+  #tellCandidate(candidate: LocalCandidate | null): void {
+    if (this.#signalingState === 'closed') return;
+    const { usernameFragment = '' } = this.transport.ice?.agent.localParameters ?? {};
+    this.#events.onCandidate(candidate && formatCandidate(candidate), this.#mid, usernameFragment);
+    if (!candidate) this.#events.onStates();
   }
 
   #assertOpen(what: string): void {
@@ -355,7 +387,7 @@ export class PeerSession {
   }
 }
 
-function addCandidate(ice: NodeIceTransport, line: string): void {
+function addCandidate(ice: IceTransport, line: string): void {
   if (line === '') return ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));
   const candidate = readCandidate(line);
   if (candidate) ice.addRemoteCandidate(candidate);

@@ -262,7 +262,7 @@ export class RTCPeerConnection extends EventTarget {
 
   /** The reports of kind `transport`, `candidate-pair`, `local-candidate`, `remote-candidate`, `data-channel` and `peer-connection`. */
   async getStats(): Promise<Map<string, Record<string, unknown>>> {
-    const timestamp = performance.timeOrigin + this.#session.transport.nowMs;
+    const timestamp = this.#session.wallClockMs;
     const reports = new Map<string, Record<string, unknown>>();
     const add = (id: string, type: string, facts: Record<string, unknown>) =>
       reports.set(id, { id, type, timestamp, ...facts });

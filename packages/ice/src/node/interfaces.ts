@@ -5,7 +5,7 @@ import { canonicalAddress, familyOf, isLinkLocal, isLoopback } from '../address.
 
 export interface InterfaceOptions {
   /** Loopback addresses take part too. Default: only when there is nothing else. */
-  readonly loopback?: boolean;
+  readonly loopback?: boolean | undefined;
 }
 
 /** IPv6 and IPv4 in turns (RFC 8421 §4), loopback last; link-local addresses are left out. */

@@ -1,5 +1,5 @@
 /**
- * One TCP or TLS connection of the driver: direct or through the HTTP proxy. A
+ * One TCP or TLS connection: direct or through the HTTP proxy. A
  * stream that cannot keep up drops packets above a limit, whole ones, as a full
  * queue would; the agent hands over one packet with each send.
  */
@@ -7,20 +7,11 @@
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { canonicalAddress, type TransportAddress } from '../address.ts';
+import type { IceSocket, SocketEvents, TcpTarget } from '../transport/ice-sockets.ts';
 import { type HttpProxy, openTunnel } from './http-proxy.ts';
 
-export interface StreamEndpointEvents {
-  onOpen(local: TransportAddress): void;
-  onData(bytes: Buffer): void;
-  /** It did not open, broke, or was ended by the peer. Called once. */
-  onFailure(): void;
-}
-
-export interface StreamTarget {
-  readonly remote: TransportAddress;
-  readonly localAddress?: string | undefined;
-  readonly localPort?: number | undefined;
-  readonly tlsServerName?: string | undefined;
+/** How to get there. */
+export interface TcpWay {
   readonly proxy?: HttpProxy | undefined;
   /** PEM, instead of the system's authorities. */
   readonly ca?: string | undefined;
@@ -29,40 +20,43 @@ export interface StreamTarget {
 const MAX_BUFFERED_BYTES = 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-export class StreamEndpoint {
+export class TcpSocket implements IceSocket {
   #socket: Socket | TLSSocket;
-  readonly #events: StreamEndpointEvents;
+  readonly #remote: TransportAddress;
+  readonly #events: SocketEvents;
   #isOpen = true;
   #isReady = false;
 
-  private constructor(socket: Socket, events: StreamEndpointEvents) {
+  private constructor(socket: Socket, remote: TransportAddress, events: SocketEvents) {
     this.#socket = socket;
+    this.#remote = remote;
     this.#events = events;
     this.#watch(socket);
   }
 
-  static accepted(socket: Socket, events: StreamEndpointEvents): StreamEndpoint {
-    const endpoint = new StreamEndpoint(socket, events);
+  static accepted(socket: Socket, remote: TransportAddress, events: SocketEvents): TcpSocket {
+    const endpoint = new TcpSocket(socket, remote, events);
     endpoint.#ready(socket);
     return endpoint;
   }
 
-  static connect(target: StreamTarget, events: StreamEndpointEvents): StreamEndpoint {
-    const { remote, proxy, localAddress, localPort } = target;
+  static connect(target: TcpTarget, way: TcpWay, events: SocketEvents): TcpSocket {
+    const { remote, localAddress, localPort } = target;
+    const { proxy } = way;
     const socket = connect({
       host: proxy?.host ?? remote.address,
       port: proxy?.port ?? remote.port,
       ...(localAddress === undefined ? {} : { localAddress }),
       ...(localPort === undefined ? {} : { localPort }),
     });
-    const endpoint = new StreamEndpoint(socket, events);
+    const endpoint = new TcpSocket(socket, remote, events);
     // A socket's own clock: idle while connecting means that nobody answers.
     socket.setTimeout(CONNECT_TIMEOUT_MS, () => endpoint.#fail());
-    socket.once('connect', () => void endpoint.#dress(socket, target).catch(() => endpoint.#fail()));
+    socket.once('connect', () => void endpoint.#dress(socket, target, way).catch(() => endpoint.#fail()));
     return endpoint;
   }
 
-  send(bytes: Uint8Array, prefix: Uint8Array | undefined): void {
+  send(bytes: Uint8Array, _remote: TransportAddress, prefix: Uint8Array | undefined): void {
     if (!this.#isReady || this.#socket.writableLength > MAX_BUFFERED_BYTES) return;
     if (prefix) this.#socket.write(prefix);
     this.#socket.write(bytes);
@@ -79,9 +73,8 @@ export class StreamEndpoint {
     else this.#socket.destroy();
   }
 
-  async #dress(socket: Socket, target: StreamTarget): Promise<void> {
-    if (target.proxy) await openTunnel(socket, target.remote, target.proxy);
-    const { tlsServerName, ca } = target;
+  async #dress(socket: Socket, { remote, tlsServerName }: TcpTarget, { proxy, ca }: TcpWay): Promise<void> {
+    if (proxy) await openTunnel(socket, remote, proxy);
     if (tlsServerName === undefined) return this.#ready(socket);
     const isName = canonicalAddress(tlsServerName) === undefined;
     const secure = connectTls({
@@ -102,7 +95,7 @@ export class StreamEndpoint {
     socket.setTimeout(0);
     socket.setNoDelay(true);
     socket.on('data', (bytes: Buffer) => {
-      if (this.#isOpen) this.#events.onData(bytes);
+      if (this.#isOpen) this.#events.onBytes(bytes, this.#remote);
     });
     socket.resume();
     const address = canonicalAddress(socket.localAddress ?? '') ?? '0.0.0.0';

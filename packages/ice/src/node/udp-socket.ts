@@ -1,19 +1,13 @@
 /**
- * One UDP socket of the driver. Sends go out at once where the kernel takes them;
+ * One UDP socket. Sends go out at once where the kernel takes them;
  * what it refuses (no route, buffer full) is lost, as on the way.
  */
 
 import { createSocket, type Socket } from 'node:dgram';
 import { familyOf, type TransportAddress } from '../address.ts';
+import type { IceSocket, SocketEvents } from '../transport/ice-sockets.ts';
 
 const BUFFER_BYTES = 2 * 1024 * 1024;
-
-export interface UdpEndpointEvents {
-  onOpen(local: TransportAddress): void;
-  onMessage(bytes: Buffer, remote: TransportAddress): void;
-  /** Not bound, or broken. */
-  onFailure(): void;
-}
 
 /** Numeric addresses need no look-up; without this each send would take a turn through the resolver. */
 type Lookup = (name: string, options: unknown, done: (error: null, address: string, family: number) => void) => void;
@@ -22,11 +16,11 @@ const numericLookup: Lookup = (name, _options, done) => done(null, name, familyO
 /** What arrives while the event loop is busy waits here; the kernel's default holds a few milliseconds of a fast path. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
 
-export class UdpEndpoint {
+export class UdpSocket implements IceSocket {
   readonly #socket: Socket;
   #isOpen = true;
 
-  constructor(address: string, port: number, events: UdpEndpointEvents) {
+  constructor(address: string, port: number, events: SocketEvents) {
     const isIpv6 = familyOf(address) === 6;
     const socket = createSocket({
       type: isIpv6 ? 'udp6' : 'udp4',
@@ -38,7 +32,9 @@ export class UdpEndpoint {
     socket.on('error', () => {
       if (this.#isOpen) events.onFailure();
     });
-    socket.on('message', (bytes, remote) => events.onMessage(bytes, remote));
+    socket.on('message', (bytes, remote) => {
+      if (this.#isOpen) events.onBytes(bytes, remote);
+    });
     // Our look-up answers within the call, so a failure would come before anyone listens.
     process.nextTick(() => {
       if (!this.#isOpen) return;

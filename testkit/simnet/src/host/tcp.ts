@@ -36,7 +36,8 @@ export interface TcpConnectOptions extends TcpOptions, Endpoint {
 }
 
 export interface TcpListenOptions extends TcpOptions {
-  readonly port: number;
+  /** Default: a free one. */
+  readonly port?: number;
 }
 
 export interface TcpListener {
@@ -65,7 +66,7 @@ export class Tcp {
   }
 
   listen(options: TcpListenOptions, onConnection: (stream: TcpStream) => void): TcpListener {
-    const { port } = options;
+    const port = options.port ?? this.#kernel.ephemeralPort((each) => this.#listeners.has(each));
     if (this.#listeners.has(port))
       throw simnetError('SIMNET_ADDRESS_IN_USE', `${this.#kernel.name}: TCP port ${port} is in use`);
     this.#listeners.set(port, { options, onConnection });

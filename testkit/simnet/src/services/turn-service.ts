@@ -1,7 +1,8 @@
 /**
  * The `turn` service: STUN Binding (RFC 8489) and TURN (RFC 8656) over UDP and
  * TCP; with a second address also the behaviour discovery of RFC 5780, on ports
- * `udp` and `udp` + 1 of both addresses.
+ * `udp` and `udp` + 1 of both addresses. What comes to the port of TLS is taken as it
+ * is, for TLS is not modelled.
  */
 
 import { isClawError } from '@claw/base';
@@ -26,6 +27,7 @@ import { StunFrames } from './stun-frames.ts';
 import { type TurnClient, TurnServer } from './turn-server.ts';
 
 const DEFAULT_PORT = 3478;
+const DEFAULT_TLS_PORT = 5349;
 const CHANGE_ADDRESS = 4;
 const CHANGE_PORT = 2;
 
@@ -43,7 +45,7 @@ class TurnService {
   readonly #otherIpv4: string | undefined;
   readonly #sockets = new Map<number, UdpSocket>();
   readonly #streams = new Set<TcpStream>();
-  readonly #listener;
+  readonly #listeners;
 
   constructor(host: Host, spec: TurnSpec) {
     this.#host = host;
@@ -52,12 +54,13 @@ class TurnService {
     this.#turn = new TurnServer(host);
     this.#bind(this.#port);
     if (this.#otherIpv4) this.#bind(this.#port + 1);
-    this.#listener = host.listenTcp({ port: spec.tcp ?? DEFAULT_PORT }, (stream) => void this.#serve(stream));
+    const ports = [spec.tcp ?? DEFAULT_PORT, spec.tls ?? DEFAULT_TLS_PORT];
+    this.#listeners = ports.map((port) => host.listenTcp({ port }, (stream) => void this.#serve(stream)));
   }
 
   close(): void {
     for (const socket of this.#sockets.values()) socket.close();
-    this.#listener.close();
+    for (const listener of this.#listeners) listener.close();
     for (const stream of this.#streams) stream.reset();
     this.#turn.close();
   }
