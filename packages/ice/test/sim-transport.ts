@@ -82,8 +82,8 @@ export class SimTransport {
     return this.act((agent, nowMs) => agent.sendDatagram(Buffer.from(`\u0016${text}`, 'latin1'), nowMs));
   }
 
-  close(): Promise<void> {
-    return this.#transport.close();
+  close(): void {
+    void this.#transport.close();
   }
 }
 

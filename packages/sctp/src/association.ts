@@ -17,7 +17,7 @@ import { abortFor, Handshake } from './handshake.ts';
 import { decodeInitChunk, encodeInit, type InitParameters } from './init-chunk.ts';
 import type { SctpListener, SctpState, SctpStatistics } from './listener.ts';
 import { makeOffer, readOwnInit } from './local-init.ts';
-import { type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
+import { checkRange, type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
 import type { MessageOptions } from './outbound-stream.ts';
 import { describeAbort, hasRightTag, isForUs, readErrorCauses } from './packet-input.ts';
 import { PacketOutput } from './packet-output.ts';
@@ -88,6 +88,12 @@ export class SctpAssociation {
   /** Our INIT chunk, for the session description (SNAP). */
   get localInit(): Buffer {
     return encodeInit(ChunkType.init, this.#handshake.local);
+  }
+
+  /** The port that the peer's description names; to be set before `connect`. */
+  set remotePort(port: number) {
+    checkRange('remotePort', port, 1, 65_535);
+    this.#options.remotePort = port;
   }
 
   /** When to call `handleTimeout`; the past when at once, infinite when never. */

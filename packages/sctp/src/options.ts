@@ -44,7 +44,11 @@ export interface SctpOptions {
   readonly localInit?: Buffer;
 }
 
-export type ResolvedOptions = Required<Omit<SctpOptions, 'localInit'>> & { readonly localInit: Buffer | undefined };
+export type ResolvedOptions = Required<Omit<SctpOptions, 'localInit' | 'remotePort'>> & {
+  readonly localInit: Buffer | undefined;
+  /** Known for sure once the peer's description is. */
+  remotePort: number;
+};
 
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Stream ids run from 0 to 65,534 (RFC 8831 §6.2 keeps 65,535 out). */
@@ -77,10 +81,12 @@ export function resolveOptions(options: SctpOptions): ResolvedOptions {
   checkRange('receiveWindowBytes', resolved.receiveWindowBytes, 1500, 2 ** 30);
   checkRange('initialPacketBytes', resolved.initialPacketBytes, MIN_PACKET_BYTES, 65_535);
   checkRange('maxPacketBytes', resolved.maxPacketBytes, MIN_PACKET_BYTES, 65_535);
+  checkRange('localPort', resolved.localPort, 1, 65_535);
+  checkRange('remotePort', resolved.remotePort, 1, 65_535);
   return resolved;
 }
 
-function checkRange(name: string, value: number, least: number, greatest: number): void {
+export function checkRange(name: string, value: number, least: number, greatest: number): void {
   if (!Number.isInteger(value) || value < least || value > greatest) {
     throw new RangeError(`${name} is ${value}; it must be a whole number from ${least} to ${greatest}`);
   }

@@ -143,6 +143,7 @@ export class DataTransport {
   setRemote(remote: RemoteFacts): void {
     this.#remote = remote;
     this.channels.maxSendBytes = remote.maxMessageBytes;
+    this.association.remotePort = remote.sctpPort;
     this.#ice?.act((agent, nowMs) => agent.setRemoteParameters(remote.ice, nowMs));
     this.#dtls?.setRemoteFingerprints(remote.fingerprints, this.nowMs);
   }

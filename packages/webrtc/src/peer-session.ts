@@ -275,6 +275,9 @@ export class PeerSession {
     if (facts.fingerprints.length === 0) {
       throw engineError('ENGINE_DESCRIPTION_INVALID', "the peer's description is refused: it has no fingerprint");
     }
+    if (facts.sctpPort === 0) {
+      throw engineError('ENGINE_DESCRIPTION_INVALID', "the peer's description is refused: its SCTP port is 0");
+    }
     if (type === 'offer' && this.#signalingState === 'have-local-offer') this.rollback();
     const ice = this.transport.open(false);
     this.#remote = description;

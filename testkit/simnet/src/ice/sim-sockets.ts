@@ -123,7 +123,7 @@ export class SimSockets implements IceSockets {
       ),
       close: guard(() => {
         isOpen = false;
-        inner?.close();
+        void inner?.close();
       }),
     };
   }
