@@ -81,11 +81,14 @@ export class Simnet {
     return nat;
   }
 
+  /** Changes the MTU of an interface: larger packets are answered with ICMP by a router, refused by a host. */
+  setMtu(node: string, interfaceName: string, mtuBytes: number): void {
+    this.#interface(node, interfaceName).mtuBytes = mtuBytes;
+  }
+
   /** Packets that one direction of an attachment took, delivered and dropped so far. */
   linkCounts(node: string, interfaceName: string, direction: 'up' | 'down'): Readonly<LinkCounts> {
-    const found = this.#node(node).attachments.interfaces.get(interfaceName);
-    if (!found) throw new TypeError(`"${node}" has no interface "${interfaceName}"`);
-    return { ...found[direction].counts };
+    return { ...this.#interface(node, interfaceName)[direction].counts };
   }
 
   /** Lets time pass until `untilMs`. Rejects with what a handler threw. */
@@ -129,6 +132,12 @@ export class Simnet {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #interface(node: string, name: string): Interface {
+    const found = this.#node(node).attachments.interfaces.get(name);
+    if (!found) throw new TypeError(`"${node}" has no interface "${name}"`);
+    return found;
   }
 
   #node(name: string, code?: 'SIMNET_BAD_EVENT'): SimNode {

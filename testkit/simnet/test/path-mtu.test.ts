@@ -89,3 +89,56 @@ describe('a stream', () => {
     expect(await transfer(routed({ up: { dropAboveBytes: 1300 } }))).toBe(0);
   });
 });
+
+describe('a datagram that may be fragmented', () => {
+  /** What arrives of datagrams of these sizes, sent one after the other. */
+  async function arrivals(outside: Partial<InterfaceSpec>, to: string, sizes: readonly number[]): Promise<number[]> {
+    using simnet = openSimnet(routed(outside), { seed: 1 });
+    const arrived: number[] = [];
+    simnet
+      .host('b')
+      .bindUdp({ port: 9 })
+      .onMessage(({ length }) => arrived.push(length));
+    const socket = simnet.host('a').bindUdp({ mayFragment: true });
+    for (const size of sizes) {
+      socket.send(Buffer.alloc(size), { address: to, port: 9 });
+      await simnet.run(simnet.nowMs + 100);
+    }
+    return arrived;
+  }
+
+  test.each(['10.0.2.2', '2001:db8:2::2'])('to %s arrives once a router has said what passes', async (to) => {
+    expect(await arrivals({ mtuBytes: 1300 }, to, [1300, 1300, 4000])).toEqual([1300, 4000]);
+  });
+
+  test('is fragmented by routers in IPv4 when its sender has begun with it', async () => {
+    expect(await arrivals({ mtuBytes: 600 }, '10.0.2.2', [2000])).toEqual([2000]);
+    expect(await arrivals({ mtuBytes: 1280 }, '2001:db8:2::2', [2000, 2000])).toEqual([2000]);
+  });
+
+  test('is lost in silence where its pieces are too large', async () => {
+    expect(await arrivals({ up: { dropAboveBytes: 1300 } }, '10.0.2.2', [2000, 1200])).toEqual([1200]);
+  });
+
+  test('is as likely to be lost as one of its pieces', async () => {
+    const loss = { model: 'bernoulli', share: 0.1 } as const;
+    const count = async (bytes: number) =>
+      (await arrivals({ up: { loss } }, '10.0.2.2', Array(500).fill(bytes))).length;
+    expect(await count(1000)).toBeGreaterThan(430);
+    // Five pieces: 0.9^5.
+    expect(await count(7000)).toBeLessThan(330);
+  });
+});
+
+test('an MTU that shrinks on the way is said by ICMP', async () => {
+  using simnet = openSimnet(routed({}), { seed: 1 });
+  const socket = simnet.host('a').bindUdp();
+  const problems: UdpProblem[] = [];
+  socket.onError((problem) => problems.push(problem));
+  socket.send(Buffer.alloc(1400), { address: '10.0.2.2', port: 9 });
+  await simnet.run(100);
+  simnet.setMtu('r', 'outside', 1000);
+  socket.send(Buffer.alloc(1400), { address: '10.0.2.2', port: 9 });
+  await simnet.run(200);
+  expect(problems.map(({ problem }) => problem)).toEqual(['port-unreachable', 'too-big']);
+});

@@ -9,6 +9,8 @@ import type { Attachments } from '../net/attachments.ts';
 import type { Packet } from '../net/packet.ts';
 
 export const LOOPBACK_MTU_BYTES = 65_535;
+/** As Linux does. */
+const PATH_MTU_LIFETIME_MS = 600_000;
 const FIRST_EPHEMERAL_PORT = 32_768;
 const EPHEMERAL_PORTS = 28_232;
 
@@ -24,6 +26,7 @@ export class Kernel {
   readonly random: Random;
   readonly attachments: Attachments;
   readonly #loopback: (packet: Packet) => void;
+  readonly #pathMtus = new Map<string, { readonly bytes: number; readonly untilMs: number }>();
 
   constructor(options: {
     readonly name: string;
@@ -55,6 +58,20 @@ export class Kernel {
       throw simnetError('SIMNET_NO_ROUTE', `${this.name} has no route to ${destination}`);
     }
     return { source, mtuBytes: route.via.mtuBytes };
+  }
+
+  /** What a router said; infinite when none did, or long ago. */
+  pathMtuBytes(destination: string): number {
+    const known = this.#pathMtus.get(destination);
+    if (!known) return Number.POSITIVE_INFINITY;
+    if (this.clock.monotonicMs() < known.untilMs) return known.bytes;
+    this.#pathMtus.delete(destination);
+    return Number.POSITIVE_INFINITY;
+  }
+
+  learnPathMtu(destination: string, bytes: number): void {
+    const untilMs = this.clock.monotonicMs() + PATH_MTU_LIFETIME_MS;
+    this.#pathMtus.set(destination, { bytes: Math.min(bytes, this.pathMtuBytes(destination)), untilMs });
   }
 
   /** Sends as soon as what runs now is done, so that nobody is called back from within a call. */

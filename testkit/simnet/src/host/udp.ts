@@ -1,12 +1,13 @@
 /**
- * UDP of one host (RFC 768). Datagrams are never fragmented: one that the first
- * hop does not take is refused at once, one that a later hop does not take comes
- * back as an error. A port without a socket answers with ICMP.
+ * UDP of one host (RFC 768). Datagrams are fragmented only for sockets that ask for
+ * it: else one that the first hop does not take is refused at once, one that a later
+ * hop does not take comes back as an error. A port without a socket answers with ICMP.
  */
 
 import { simnetError } from '../errors.ts';
 import type { Endpoint } from '../nat/flow.ts';
 import { canonicalAddress, familyOf } from '../net/address.ts';
+import { inPieces } from '../net/fragments.ts';
 import { type IcmpProblem, makeIcmpError, makePacket, type Packet, udpPacketBytes } from '../net/packet.ts';
 import type { Kernel } from './kernel.ts';
 
@@ -15,6 +16,8 @@ export interface UdpBinding {
   readonly address?: string;
   /** Default: a free one. */
   readonly port?: number;
+  /** What is larger than the path is known to carry leaves in fragments, as Linux does when nothing else is said. Default false. */
+  readonly mayFragment?: boolean;
 }
 
 /** What ICMP said about a datagram sent from a socket. */
@@ -31,14 +34,17 @@ export class UdpSocket {
   readonly port: number;
   /** Undefined when bound to all addresses. */
   readonly address: string | undefined;
+  readonly mayFragment: boolean;
   readonly #udp: Udp;
   #onMessage: MessageHandler = () => {};
   #onError: (problem: UdpProblem) => void = () => {};
 
-  constructor(udp: Udp, address: string | undefined, port: number) {
+  /** @internal Use `bindUdp` of the host. */
+  constructor(udp: Udp, binding: Omit<UdpBinding, 'port'> & { readonly port: number }) {
     this.#udp = udp;
-    this.address = address;
-    this.port = port;
+    this.address = binding.address;
+    this.port = binding.port;
+    this.mayFragment = binding.mayFragment ?? false;
   }
 
   /**
@@ -91,7 +97,8 @@ export class Udp {
     if (others.some((other) => other.address === address)) {
       throw simnetError('SIMNET_ADDRESS_IN_USE', `${this.#kernel.name}: UDP port ${port} is in use`);
     }
-    const socket = new UdpSocket(this, address, port);
+    const { mayFragment = false } = binding;
+    const socket = new UdpSocket(this, { ...(address === undefined ? {} : { address }), port, mayFragment });
     this.#sockets.set(port, [...others, socket]);
     return socket;
   }
@@ -101,11 +108,13 @@ export class Udp {
     const destination = canonicalAddress(to.address);
     const { source, mtuBytes } = this.#kernel.path(destination, from);
     const packetBytes = udpPacketBytes(familyOf(destination), bytes.length);
-    if (packetBytes > mtuBytes) {
+    if (packetBytes > mtuBytes && !socket.mayFragment) {
       throw simnetError('SIMNET_TOO_BIG', `a packet of ${packetBytes} bytes does not fit the MTU of ${mtuBytes}`);
     }
     const ports = { sourcePort: socket.port, destinationPort: to.port };
-    this.#kernel.send(makePacket(source, destination, { protocol: 'udp', ...ports, data: Buffer.from(bytes) }));
+    const packet = makePacket(source, destination, { protocol: 'udp', ...ports, data: Buffer.from(bytes) });
+    const pathBytes = Math.min(mtuBytes, this.#kernel.pathMtuBytes(destination));
+    this.#kernel.send(socket.mayFragment ? inPieces(packet, pathBytes) : packet);
   }
 
   remove(socket: UdpSocket): void {
@@ -128,6 +137,7 @@ export class Udp {
   /** An ICMP error about `quoted`, which this host sent. */
   receiveError(problem: IcmpProblem, quoted: Packet, nextHopMtuBytes: number): void {
     if (quoted.body.protocol !== 'udp') return;
+    if (problem === 'too-big') this.#kernel.learnPathMtu(quoted.destination, nextHopMtuBytes);
     const socket = this.#find(quoted.source, quoted.body.sourcePort);
     if (!socket) return;
     this.#kernel.scheduler.touch();

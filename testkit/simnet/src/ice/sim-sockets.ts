@@ -42,7 +42,7 @@ export class SimSockets implements IceSockets {
 
   bindUdp(address: string, events: SocketEvents): IceSocket {
     return this.#open(events, (guarded) => {
-      const socket = this.#host.bindUdp({ address });
+      const socket = this.#host.bindUdp({ address, mayFragment: true });
       socket.onMessage((bytes, from) => guarded.onBytes(bytes, from));
       this.#later(() => guarded.onOpen({ address, port: socket.port }));
       return {

@@ -26,7 +26,7 @@ export class Interface {
   readonly nodeName: string;
   readonly name: string;
   readonly network: Network;
-  readonly mtuBytes: number;
+  mtuBytes: number;
   readonly up: Link;
   readonly down: Link;
   isEnabled: boolean;

@@ -7,6 +7,7 @@
 import type { Random } from '@claw/base';
 import type { LinkSpec } from '@claw/scenarios';
 import type { Scheduler } from '../core/scheduler.ts';
+import { largestPieceBytes, pieceCount } from './fragments.ts';
 import { lossModel } from './loss.ts';
 import { type Frame, ipHeaderBytes, type Packet } from './packet.ts';
 import { Shaper } from './shaper.ts';
@@ -47,7 +48,8 @@ export class Link {
   send(frame: Frame): void {
     const { dropAboveBytes, corruptShare, duplicateShare } = this.#spec;
     this.counts.sent += 1;
-    if ((dropAboveBytes !== undefined && frame.packet.bytes > dropAboveBytes) || this.#isLost()) {
+    const isTooBig = dropAboveBytes !== undefined && largestPieceBytes(frame.packet) > dropAboveBytes;
+    if (isTooBig || this.#losesOneOf(pieceCount(frame.packet))) {
       this.counts.lost += 1;
       return;
     }
@@ -55,6 +57,12 @@ export class Link {
     const passing = isCorrupt ? { ...frame, packet: this.#corrupted(frame.packet) } : frame;
     this.#enqueue(passing);
     if (duplicateShare !== undefined && this.#random.fraction() < duplicateShare) this.#enqueue(passing);
+  }
+
+  #losesOneOf(pieces: number): boolean {
+    let isLost = false;
+    for (let piece = 0; piece < pieces; piece += 1) isLost = this.#isLost() || isLost;
+    return isLost;
   }
 
   #enqueue(frame: Frame): void {

@@ -15,6 +15,8 @@ export interface Packet {
   readonly body: UdpBody | TcpBody | IcmpBody;
   /** Length with IP header. */
   readonly bytes: number;
+  /** It may be fragmented, and its fragments have at most so many bytes. Default: it may not. */
+  readonly pieceBytes?: number;
   /** Bits after the IP header that a link turned over. The receiver's checksum finds any. */
   readonly corruptBits: readonly number[];
 }

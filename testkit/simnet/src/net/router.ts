@@ -10,6 +10,7 @@ import { NatCore, type NatCoreOptions } from '../nat/nat-core.ts';
 import { PORT_MAPPING_PORT } from '../nat/port-mapping-host.ts';
 import type { Attachments, Route } from './attachments.ts';
 import { Firewall } from './firewall.ts';
+import { inPieces, largestPieceBytes } from './fragments.ts';
 import type { Interface } from './interface.ts';
 import { flowOf, type IcmpProblem, makeIcmpError, makePacket, makeReset, type Packet, withEnds } from './packet.ts';
 
@@ -53,8 +54,11 @@ export class Router {
     const verdict = this.#firewall?.judge(packet, from.name, route.via.name, this.#scheduler.nowMs) ?? 'accept';
     if (verdict === 'reject') return this.#reject(received);
     if (verdict === 'drop') return;
-    if (packet.bytes > route.via.mtuBytes) return this.#sendError(received, 'too-big', route.via.mtuBytes);
-    const hopped = { ...packet, hopLimit: packet.hopLimit - 1 };
+    const { mtuBytes } = route.via;
+    // In IPv6 only the sender fragments.
+    const mayFragment = packet.pieceBytes !== undefined && packet.family === 'ipv4';
+    if (largestPieceBytes(packet) > mtuBytes && !mayFragment) return this.#sendError(received, 'too-big', mtuBytes);
+    const hopped = { ...inPieces(packet, mtuBytes), hopLimit: packet.hopLimit - 1 };
     const leaving = this.#isTranslated(packet, from, route) ? this.#translateOutbound(hopped) : hopped;
     if (leaving) route.via.transmit(leaving, route.nextHop);
   }

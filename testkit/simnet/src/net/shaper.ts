@@ -7,6 +7,7 @@
 import type { Timer } from '@claw/base';
 import type { LinkSpec } from '@claw/scenarios';
 import type { Scheduler } from '../core/scheduler.ts';
+import { pieceCount, totalBytes } from './fragments.ts';
 import type { Frame } from './packet.ts';
 
 const FRAME_HEADER_BYTES = 14;
@@ -117,5 +118,5 @@ export class Shaper {
 }
 
 function frameBytes(frame: Frame): number {
-  return frame.packet.bytes + FRAME_HEADER_BYTES;
+  return totalBytes(frame.packet) + FRAME_HEADER_BYTES * pieceCount(frame.packet);
 }
