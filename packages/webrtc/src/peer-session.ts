@@ -271,7 +271,7 @@ export class PeerSession {
     if (!fits) {
       throw engineError('ENGINE_STATE_INVALID', `cannot set a remote ${type} in the state ${this.#signalingState}`);
     }
-    const facts = parseDescription(sdp);
+    const facts = withoutMirror(parseDescription(sdp), this.transport.association.localInit);
     if (facts.fingerprints.length === 0) {
       throw engineError('ENGINE_DESCRIPTION_INVALID', "the peer's description is refused: it has no fingerprint");
     }
@@ -388,6 +388,11 @@ export class PeerSession {
     if (this.#signalingState === 'closed')
       throw engineError('ENGINE_CLOSED', `cannot ${what}: the connection is closed`);
   }
+}
+
+/** libdatachannel repeats in its answer what it does not know of the offer: our own extensions, which it does not have. */
+function withoutMirror(facts: DataDescription, localInit: Buffer): DataDescription {
+  return facts.sctpInit?.equals(localInit) ? { ...facts, sctpInit: undefined, maxDatagramBytes: 0 } : facts;
 }
 
 function addCandidate(ice: IceTransport, line: string): void {

@@ -119,6 +119,24 @@ describe('a peer connection of the W3C', () => {
     expect(left.connectionState).toBe('connected');
   });
 
+  it('an answerer that repeats what it does not know, as libdatachannel does, is spoken to without extensions', async () => {
+    const [left, right] = [make(), make()];
+    introduce(left, right);
+    const channel = left.createDataChannel('c');
+    await left.setLocalDescription();
+    const { sdp = '' } = left.localDescription ?? {};
+    const extensions = /a=x-max-datagram-size:.*\r\na=sctp-init:.*\r\n/;
+    const repeated = extensions.exec(sdp)?.[0] ?? '';
+    expect(repeated).not.toBe('');
+    await right.setRemoteDescription({ type: 'offer', sdp: sdp.replace(extensions, '') });
+    await right.setLocalDescription();
+    const answer = right.localDescription?.sdp ?? '';
+    expect(answer).not.toContain('sctp-init');
+    const mirrored = answer.replace(/a=x-max-datagram-size:.*\r\n/, repeated);
+    await left.setRemoteDescription({ type: 'answer', sdp: mirrored });
+    await open(channel);
+  });
+
   it('a peer with another certificate than its description says gets nothing', async () => {
     const [left, right] = [make(), make()];
     introduce(left, right);
