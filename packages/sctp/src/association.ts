@@ -29,6 +29,7 @@ import { Shutdown } from './shutdown.ts';
 import { StreamReset } from './stream-reset.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
+const SMALL_HEARTBEAT_BYTES = 128;
 
 export class SctpAssociation {
   listener: SctpListener = { onMessage: (_, __, data) => this.release(data.length, this.#nowMs) };
@@ -311,7 +312,7 @@ export class SctpAssociation {
         this.#handshake.onCookieAck(nowMs);
         return true;
       case ChunkType.heartbeat:
-        this.#sendNext(encodeChunk(ChunkType.heartbeatAck, 0, body));
+        this.#onHeartbeat(body);
         return true;
       case ChunkType.heartbeatAck:
         this.#onHeartbeatAck(body, nowMs);
@@ -359,6 +360,13 @@ export class SctpAssociation {
       return this.#breach('SACK for what was never sent');
     }
     return true;
+  }
+
+  /** A probe of the path's MTU is answered alone, for with company it would be larger than what was probed. */
+  #onHeartbeat(body: Buffer): void {
+    const answer = encodeChunk(ChunkType.heartbeatAck, 0, body);
+    if (body.length <= SMALL_HEARTBEAT_BYTES) this.#sendNext(answer);
+    else if (this.#handshake.peerTag) this.#output.sendAlone(this.#handshake.peerTag, answer, !this.#mayOmitChecksum);
   }
 
   #onHeartbeatAck(body: Buffer, nowMs: number): void {
@@ -559,7 +567,7 @@ export class SctpAssociation {
   }
 
   #sendMtuProbe(nowMs: number): void {
-    const { heartbeat, pad } = this.#path.mtuProbe(this.#rtt.rtoMs, nowMs);
-    this.#output.sendAlone(this.#handshake.peerTag, heartbeat, !this.#mayOmitChecksum, pad);
+    const probe = this.#path.mtuProbe(this.#rtt.rtoMs, nowMs);
+    this.#output.sendAlone(this.#handshake.peerTag, probe, !this.#mayOmitChecksum);
   }
 }

@@ -11,7 +11,8 @@ export interface HeartbeatInfo {
 }
 
 const INFO_BYTES = 20;
-const HEARTBEAT_CHUNK_BYTES = 4 + 4 + INFO_BYTES;
+/** Chunk and parameter header. */
+const HEADER_BYTES = 4 + 4;
 
 export class Heartbeats {
   readonly #nonce: Buffer;
@@ -20,8 +21,12 @@ export class Heartbeats {
     this.#nonce = random.bytes(8);
   }
 
-  encode(info: HeartbeatInfo): Buffer {
-    const value = Buffer.alloc(INFO_BYTES);
+  /**
+   * A chunk of `chunkBytes`, a multiple of four, or just as large as it must be. A probe is filled within itself and
+   * not by a PAD chunk (RFC 4820): werift ends over chunks that it does not know, and everybody knows this one.
+   */
+  encode(info: HeartbeatInfo, chunkBytes = 0): Buffer {
+    const value = Buffer.alloc(Math.max(INFO_BYTES, chunkBytes - HEADER_BYTES));
     this.#nonce.copy(value, 0);
     value.writeDoubleBE(info.sentMs, 8);
     value.writeUInt32BE(info.probeBytes, 16);
@@ -31,12 +36,7 @@ export class Heartbeats {
   /** What we sent, read back from a HEARTBEAT ACK; `undefined` when it is not ours. */
   decode(body: Buffer): HeartbeatInfo | undefined {
     const info = decodeParameters(body)?.find(({ type }) => type === ParameterType.heartbeatInfo)?.value;
-    if (info?.length !== INFO_BYTES || !info.subarray(0, 8).equals(this.#nonce)) return undefined;
+    if (!info || info.length < INFO_BYTES || !info.subarray(0, 8).equals(this.#nonce)) return undefined;
     return { sentMs: info.readDoubleBE(8), probeBytes: info.readUInt32BE(16) };
   }
-}
-
-/** The PAD chunk (RFC 4820) that brings a packet with a heartbeat to `packetBytes`. */
-export function padTo(packetBytes: number, headerBytes: number): Buffer {
-  return encodeChunk(ChunkType.pad, 0, Buffer.alloc(packetBytes - headerBytes - HEARTBEAT_CHUNK_BYTES - 4));
 }

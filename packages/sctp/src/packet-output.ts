@@ -51,12 +51,11 @@ export class PacketOutput {
     return !isEmpty;
   }
 
-  /** Sends a packet of this chunk, and padding, alone. */
-  sendAlone(tag: number, chunk: Buffer, withChecksum: boolean, pad?: Buffer): void {
+  /** Sends a packet of this chunk alone. */
+  sendAlone(tag: number, chunk: Buffer, withChecksum: boolean): void {
     const writer = new PacketWriter();
     writer.open(this.#options.localPort, this.#options.remotePort, tag, MAX_PACKET_BYTES);
     writer.addBuilt(chunk);
-    if (pad) writer.addBuilt(pad);
     this.#options.send(writer.finish(withChecksum));
     writer.close();
   }

@@ -1,7 +1,7 @@
 /**
  * Packetization-layer path-MTU discovery (RFC 8899): one probe at a time, up a
- * ladder of sizes that paths have, as a HEARTBEAT with a PAD chunk; a size counts
- * once its HEARTBEAT ACK is here. Three losses end the search for a while.
+ * ladder of sizes that paths have, as a HEARTBEAT that fills its packet; a size counts
+ * once its HEARTBEAT ACK, which is as large, is here. Three losses end the search for a while.
  */
 
 const LADDER_BYTES = [1200, 1280, 1360, 1408, 1432, 2048, 4096, 8192, 8900, 16_384, 32_768, 65_000];

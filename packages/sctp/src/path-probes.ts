@@ -2,7 +2,7 @@
 
 import type { Random } from '@claw/base';
 import { COMMON_HEADER_BYTES } from './chunk-types.ts';
-import { Heartbeats, padTo } from './heartbeat.ts';
+import { Heartbeats } from './heartbeat.ts';
 import { PathMtu } from './path-mtu.ts';
 
 export interface PathProbesOptions {
@@ -71,11 +71,11 @@ export class PathProbes {
     return this.#heartbeats.encode({ sentMs: nowMs, probeBytes: 0 });
   }
 
-  mtuProbe(rtoMs: number, nowMs: number): { readonly heartbeat: Buffer; readonly pad: Buffer } {
+  /** A heartbeat that fills a packet of the size in question, or up to three bytes less. */
+  mtuProbe(rtoMs: number, nowMs: number): Buffer {
     const { probeBytes } = this.#mtu;
     this.#mtu.onProbeSent(Math.max(rtoMs, MIN_PROBE_TIMEOUT_MS), nowMs);
-    const heartbeat = this.#heartbeats.encode({ sentMs: nowMs, probeBytes });
-    return { heartbeat, pad: padTo(probeBytes, COMMON_HEADER_BYTES) };
+    return this.#heartbeats.encode({ sentMs: nowMs, probeBytes }, (probeBytes - COMMON_HEADER_BYTES) & ~3);
   }
 
   /** The answer to one of ours; `undefined` when it is none. */

@@ -165,6 +165,27 @@ describe('path-MTU discovery', () => {
     expect(pair.a.association.packetBytes).toBe(found);
   });
 
+  test('asks with nothing that a peer might not know, in packets no larger than it may send', () => {
+    const pair = new Pair({ delayMs: 5 }, { maxPacketBytes: 16_347 });
+    const chunks = new Set<number>();
+    let greatest = 0;
+    for (const link of [pair.forward, pair.backward]) {
+      link.filter = (packet) => {
+        greatest = Math.max(greatest, packet.length);
+        for (let at = 12; at + 4 <= packet.length; at += (packet.readUInt16BE(at + 2) + 3) & ~3) {
+          chunks.add(packet[at] as number);
+        }
+        return true;
+      };
+    }
+    pair.connect();
+    pair.run(20_000);
+    expect(pair.a.association.packetBytes).toBe(16_347);
+    expect(greatest).toBe(16_344);
+    // INIT, INIT ACK, HEARTBEAT, HEARTBEAT ACK, COOKIE ECHO, COOKIE ACK.
+    expect([...chunks].toSorted((a, b) => a - b)).toEqual([1, 2, 4, 5, 10, 11]);
+  });
+
   test('falls back when great packets begin to vanish, and what was cut great still arrives over a new path', () => {
     const pair = new Pair({ delayMs: 5 }, { maxPacketBytes: 8900 }).connect();
     const channel = pair.a.open();

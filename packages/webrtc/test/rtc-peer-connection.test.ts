@@ -133,8 +133,14 @@ describe('a peer connection of the W3C', () => {
     const answer = right.localDescription?.sdp ?? '';
     expect(answer).not.toContain('sctp-init');
     const mirrored = answer.replace(/a=x-max-datagram-size:.*\r\n/, repeated);
+    const arrived = once(right as never, 'datachannel');
     await left.setRemoteDescription({ type: 'answer', sdp: mirrored });
     await open(channel);
+    const [{ channel: other }] = (await arrived) as [{ channel: RTCDataChannel }];
+    const message = nextMessage(other);
+    channel.send('arrives');
+    expect(await message).toBe('arrives');
+    expect(channel.readyState).toBe('open');
   });
 
   it('a peer with another certificate than its description says gets nothing', async () => {
