@@ -61,6 +61,8 @@ const PATH_MTU_BYTES = 1432;
 export const LOCAL_MTU_BYTES = 16_384;
 /** What the largest DTLS 1.2 or 1.3 record adds. */
 const DTLS_OVERHEAD_BYTES = 37;
+/** There is no media, but werift ends a handshake in which nobody speaks of SRTP. Browsers always do. */
+const SRTP_PROFILES = ['SRTP_AEAD_AES_128_GCM', 'SRTP_AES128_CM_HMAC_SHA1_80'] as const;
 const MIN_DTLS_TIMEOUT_MS = 50;
 const MAX_EARLY_DATAGRAMS = 16;
 
@@ -196,6 +198,7 @@ export class DataTransport {
       identity: this.#settings.identity,
       remoteFingerprints: this.#remote.fingerprints,
       addressProven: true,
+      srtpProfiles: SRTP_PROFILES,
       mtuBytes,
       initialTimeoutMs: Math.max(MIN_DTLS_TIMEOUT_MS, 2 * (selected.roundTripMs ?? MIN_DTLS_TIMEOUT_MS)),
       random: this.#settings.random,
