@@ -4,11 +4,18 @@
  * certificate mean nothing here; its key must be of a kind that we take.
  */
 
-import { generateKeyPairSync, hash as hashOf, type KeyObject, sign, X509Certificate } from 'node:crypto';
+import {
+  createPublicKey,
+  generateKeyPairSync,
+  hash as hashOf,
+  type KeyObject,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
 import { equalBytes, type Random, systemRandom } from '@claw/base';
 import * as asn1 from '@claw/base/der';
 import { fault } from './errors.ts';
-import { schemeOfKey } from './signature-schemes.ts';
+import { type SignatureScheme, schemeOfKey } from './signature-schemes.ts';
 
 export type FingerprintAlgorithm = 'sha-256' | 'sha-384' | 'sha-512';
 
@@ -39,6 +46,9 @@ export interface CreateCertificateOptions {
   readonly random?: Random;
 }
 
+/** To read a certificate and compare keys costs more than to sign: each identity is looked at once, those made here never. */
+const checkedIdentities = new WeakMap<Identity, SignatureScheme>();
+
 const DAY_MS = 86_400_000;
 const STRONGEST_FIRST: readonly FingerprintAlgorithm[] = ['sha-512', 'sha-384', 'sha-256'];
 const DIGEST_BYTES: Record<FingerprintAlgorithm, number> = { 'sha-256': 32, 'sha-384': 48, 'sha-512': 64 };
@@ -68,7 +78,26 @@ export function createCertificate(options: CreateCertificateOptions = {}): Creat
   );
   const signature = sign(keyType === 'ed25519' ? null : 'sha256', toBeSigned, privateKey);
   const certificate = asn1.sequence(toBeSigned, algorithm, asn1.bitString(signature));
-  return { certificate, privateKey, fingerprint: fingerprintOf(certificate) };
+  const created = { certificate, privateKey, fingerprint: fingerprintOf(certificate) };
+  checkedIdentities.set(created, keyType === 'ed25519' ? 'ed25519' : 'ecdsa_secp256r1_sha256');
+  return created;
+}
+
+/**
+ * The scheme that an identity signs with.
+ * @throws TypeError when it is none that we can use.
+ */
+export function schemeOfIdentity(identity: Identity): SignatureScheme {
+  const known = checkedIdentities.get(identity);
+  if (known) return known;
+  const { certificate, privateKey } = identity;
+  const scheme = schemeOfKey(privateKey);
+  if (!scheme) throw new TypeError('the identity needs a P-256 or an Ed25519 key');
+  if (!new X509Certificate(certificate).publicKey.equals(createPublicKey(privateKey))) {
+    throw new TypeError("the identity's key is not the certificate's");
+  }
+  checkedIdentities.set(identity, scheme);
+  return scheme;
 }
 
 export function fingerprintOf(certificate: Uint8Array, algorithm: FingerprintAlgorithm = 'sha-256'): Fingerprint {

@@ -26,6 +26,7 @@ import type { HandshakeMessage } from './handshake-message.ts';
 import { HeldRecords } from './held-records.ts';
 import { KeyUpdater } from './key-updater.ts';
 import {
+  checkMtu,
   type DtlsEvent,
   type DtlsOptions,
   type NegotiatedFacts,
@@ -59,6 +60,7 @@ export class DtlsConnection {
     onForgeryLimit: (epoch: number) =>
       this.#fail(fault('DTLS_KEY_EXHAUSTED', `more records of epoch ${epoch} were forged than its key may see`)),
   };
+  #mtuBytes: number;
   #state: DtlsState = 'new';
   #session: Session | undefined;
   #updater: KeyUpdater | undefined;
@@ -71,6 +73,7 @@ export class DtlsConnection {
   /** @throws RangeError or TypeError for options that cannot be used. */
   constructor(options: DtlsOptions) {
     this.#options = resolveOptions(options);
+    this.#mtuBytes = this.#options.mtuBytes;
     this.#records = new RecordLayer(this.#options.keyLimits);
     this.#limit = new AmplificationLimit(this.#options.role === 'client' || this.#options.addressProven);
     this.#handshake = new Handshake(this.#options, this.#records, this.#limit, {
@@ -103,7 +106,7 @@ export class DtlsConnection {
   /** Most bytes that {@link sendApplicationData} takes; 0 unless connected. */
   get maxApplicationDataBytes(): number {
     if (this.#state !== 'connected') return 0;
-    return this.#options.mtuBytes - this.#records.overheadBytes(this.#records.writeEpoch);
+    return this.#mtuBytes - this.#records.overheadBytes(this.#records.writeEpoch);
   }
 
   /** Begins: as client with a ClientHello, as server with waiting for one. */
@@ -165,6 +168,15 @@ export class DtlsConnection {
   }
 
   /**
+   * For a handshake that began before its path was known: the largest datagram of application data,
+   * and the first retransmission timeout of flights to come. @throws RangeError
+   */
+  setPath({ mtuBytes, initialTimeoutMs }: { readonly mtuBytes: number; readonly initialTimeoutMs: number }): void {
+    this.#mtuBytes = checkMtu(mtuBytes);
+    this.#handshake.initialTimeoutMs = initialTimeoutMs;
+  }
+
+  /**
    * Sends one record in a datagram of its own; `bytes` may be used again at once.
    * @throws ClawError `DTLS_NOT_CONNECTED`; `DTLS_KEY_EXHAUSTED` in 1.2; RangeError when it is too long.
    */
@@ -172,7 +184,7 @@ export class DtlsConnection {
     if (this.#state !== 'connected') throw this.#notConnected();
     const epoch = this.#records.writeEpoch;
     const length = bytes.length + this.#records.overheadBytes(epoch);
-    if (length > this.#options.mtuBytes) {
+    if (length > this.#mtuBytes) {
       throw new RangeError(`${bytes.length} bytes are more than the ${this.maxApplicationDataBytes} of a record`);
     }
     if (this.#records.nearsLimit) this.#renewKeys();

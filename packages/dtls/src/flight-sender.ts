@@ -47,6 +47,7 @@ export class FlightSender {
   #pieces: Piece[] = [];
   /** Where sending goes on; at the end all has been sent. */
   #cursor = 0;
+  #initialTimeoutMs: number;
   #timeoutMs: number;
   #repeated = false;
   #sentAtMs = 0;
@@ -55,7 +56,13 @@ export class FlightSender {
 
   constructor(options: FlightSenderOptions) {
     this.#options = options;
+    this.#initialTimeoutMs = options.initialTimeoutMs;
     this.#timeoutMs = options.initialTimeoutMs;
+  }
+
+  /** For the flights to come. */
+  set initialTimeoutMs(timeoutMs: number) {
+    this.#initialTimeoutMs = timeoutMs;
   }
 
   /** True while a part of the flight is neither acknowledged nor answered. */
@@ -70,7 +77,7 @@ export class FlightSender {
   /** Sends a flight in place of the one before. `awaitsReply` is false for the last one of DTLS 1.2. */
   begin(items: readonly FlightItem[], nowMs: number, awaitsReply: boolean): void {
     // RFC 9147 §5.8.2: a timeout that was doubled stays, until a flight needs no repetition.
-    if (!this.#repeated) this.#timeoutMs = this.#options.initialTimeoutMs;
+    if (!this.#repeated) this.#timeoutMs = this.#initialTimeoutMs;
     this.#repeated = false;
     this.#pieces = items.flatMap((item) => this.#cut(item));
     this.#cursor = 0;
@@ -99,7 +106,7 @@ export class FlightSender {
 
   /** The peer repeats its own flight, so ours was lost. Too soon after the last time it was just slow. */
   onPeerRepeats(nowMs: number): void {
-    if (nowMs - this.#sentAtMs >= this.#options.initialTimeoutMs / 2) this.#repeat(nowMs);
+    if (nowMs - this.#sentAtMs >= this.#initialTimeoutMs / 2) this.#repeat(nowMs);
   }
 
   /** Takes note of an ACK and repeats what it leaves out. True when it was the whole flight's last. */
@@ -116,12 +123,12 @@ export class FlightSender {
       progress = true;
     }
     // An ACK names the record that arrived, so the path is known to work: there is nothing left to be careful about.
-    if (progress) this.#timeoutMs = this.#options.initialTimeoutMs;
+    if (progress) this.#timeoutMs = this.#initialTimeoutMs;
     if (!this.isOutstanding) {
       this.deadlineMs = undefined;
       return true;
     }
-    if (progress && nowMs - this.#sentAtMs >= this.#options.initialTimeoutMs / 4) this.#repeat(nowMs);
+    if (progress && nowMs - this.#sentAtMs >= this.#initialTimeoutMs / 4) this.#repeat(nowMs);
     return false;
   }
 

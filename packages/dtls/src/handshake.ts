@@ -86,6 +86,10 @@ export class Handshake {
     return Math.min(this.#flights.deadlineMs ?? Infinity, this.#acks.deadlineMs ?? Infinity);
   }
 
+  set initialTimeoutMs(timeoutMs: number) {
+    this.#flights.initialTimeoutMs = timeoutMs;
+  }
+
   get timeoutMs(): number {
     return this.#flights.timeoutMs;
   }

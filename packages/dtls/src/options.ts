@@ -1,14 +1,13 @@
 /** What a connection is made with. Misuse is refused at once, before a byte is sent. */
 
-import { createPublicKey, X509Certificate } from 'node:crypto';
 import { type Random, systemRandom } from '@claw/base';
-import { checkFingerprints, type Fingerprint, type Identity } from './certificate.ts';
+import { checkFingerprints, type Fingerprint, type Identity, schemeOfIdentity } from './certificate.ts';
 import { allCiphers, type CipherName } from './cipher-suites.ts';
 import type { DtlsError } from './errors.ts';
 import { type GroupName, hasMlKem } from './key-exchange.ts';
 import { defaultKeyLimits, type KeyLimits } from './record-layer.ts';
 import type { DtlsVersion, Role } from './registry.ts';
-import { type SignatureScheme, schemeOfKey } from './signature-schemes.ts';
+import type { SignatureScheme } from './signature-schemes.ts';
 import type { SrtpProfile } from './srtp-profiles.ts';
 
 /** What both sides agreed on. */
@@ -55,7 +54,7 @@ export interface DtlsOptions {
   readonly cookie?: boolean;
   /** As server: something below, as ICE, has proven the client's address, so the amplification limit is off. Default false. */
   readonly addressProven?: boolean;
-  /** Largest datagram. Default 1,200. */
+  /** Largest datagram, until {@link DtlsConnection.setPath}. Default 1,200. */
   readonly mtuBytes?: number;
   /** First retransmission timeout. Default 100 ms, for a path whose round trip ICE has measured; RFC 9147 says 1,000 else. */
   readonly initialTimeoutMs?: number;
@@ -88,9 +87,6 @@ export function resolveOptions(options: DtlsOptions): ResolvedOptions {
   if (versions.length === 0 || ciphers.length === 0 || groups.length === 0) {
     throw new RangeError('versions, ciphers and groups must name one at least');
   }
-  if (!(mtuBytes >= MIN_MTU_BYTES && mtuBytes <= MAX_MTU_BYTES)) {
-    throw new RangeError(`mtuBytes is ${mtuBytes}, not within ${MIN_MTU_BYTES} and ${MAX_MTU_BYTES}`);
-  }
   const hybrid: GroupName[] = hasMlKem && postQuantum !== 'off' && versions.includes('1.3') ? ['X25519MLKEM768'] : [];
   return {
     role: options.role,
@@ -104,7 +100,7 @@ export function resolveOptions(options: DtlsOptions): ResolvedOptions {
     srtpProfiles: options.srtpProfiles ?? [],
     cookie: options.cookie ?? false,
     addressProven: options.addressProven ?? false,
-    mtuBytes,
+    mtuBytes: checkMtu(mtuBytes),
     initialTimeoutMs: positive('initialTimeoutMs', options.initialTimeoutMs ?? 100),
     handshakeTimeoutMs: positive('handshakeTimeoutMs', options.handshakeTimeoutMs ?? 30_000),
     random: options.random ?? systemRandom,
@@ -115,13 +111,9 @@ export function resolveOptions(options: DtlsOptions): ResolvedOptions {
   };
 }
 
-function schemeOfIdentity({ certificate, privateKey }: Identity): SignatureScheme {
-  const scheme = schemeOfKey(privateKey);
-  if (!scheme) throw new TypeError('the identity needs a P-256 or an Ed25519 key');
-  if (!new X509Certificate(certificate).publicKey.equals(createPublicKey(privateKey))) {
-    throw new TypeError("the identity's key is not the certificate's");
-  }
-  return scheme;
+export function checkMtu(mtuBytes: number): number {
+  if (mtuBytes >= MIN_MTU_BYTES && mtuBytes <= MAX_MTU_BYTES) return mtuBytes;
+  throw new RangeError(`mtuBytes is ${mtuBytes}, not within ${MIN_MTU_BYTES} and ${MAX_MTU_BYTES}`);
 }
 
 function positive(name: string, value: number): number {

@@ -17,6 +17,7 @@ import {
   type IceState,
   IceTransport,
   type LocalCandidate,
+  MAX_EMBEDDED_BYTES,
   type PairFacts,
 } from '@claw/ice';
 import { type CongestionKind, type DataChannel, DataChannels, SctpAssociation, type SctpState } from '@claw/sctp';
@@ -75,6 +76,11 @@ export class DataTransport {
   #dtls: DtlsConnection | undefined;
   #dtlsRole: 'client' | 'server' | undefined;
   #remote: RemoteFacts | undefined;
+  /** The pair in use. */
+  #path: PairFacts | undefined;
+  #isAssociated = false;
+  /** Where DTLS collects a flight while it acts. */
+  #flight: Buffer[] | undefined;
   /** Datagrams that came before the role was known. */
   readonly #early: Buffer[] = [];
   #timer: Timer | undefined;
@@ -123,7 +129,7 @@ export class DataTransport {
         onDatagram: (bytes) => this.#receive(bytes),
         onCandidate: (candidate) => this.#events.onCandidate(candidate),
         onStateChange: (state) => this.#later(() => this.#events.onIceState(state)),
-        onSelectedPair: () => this.#later(() => this.#startDtls()),
+        onSelectedPair: (pair) => this.#later(() => this.#usePath(pair)),
       },
     });
     return this.#ice;
@@ -187,48 +193,99 @@ export class DataTransport {
     });
   }
 
+  /** With a pair to send on; or before there is one, if the first flights can ride in its checks. */
   #startDtls(): void {
     const agent = this.#ice?.agent;
-    const selected = agent?.stats().selected;
-    if (!this.#dtlsRole || !this.#remote || this.#dtls || !agent?.isWritable || !selected) return;
-    const localBytes = Math.min(this.#remote.maxDatagramBytes, LOCAL_MTU_BYTES);
-    const mtuBytes = isWithinMachine(selected) ? Math.max(PATH_MTU_BYTES, localBytes) : PATH_MTU_BYTES;
+    const remote = this.#remote;
+    if (!this.#dtlsRole || !remote || this.#dtls || !agent) return;
+    if (!this.#path && !remote.ice.canEmbed) return;
     this.#dtls = new DtlsConnection({
       role: this.#dtlsRole,
       identity: this.#settings.identity,
-      remoteFingerprints: this.#remote.fingerprints,
+      remoteFingerprints: remote.fingerprints,
       addressProven: true,
       srtpProfiles: SRTP_PROFILES,
-      mtuBytes,
-      initialTimeoutMs: Math.max(MIN_DTLS_TIMEOUT_MS, 2 * (selected.roundTripMs ?? MIN_DTLS_TIMEOUT_MS)),
+      mtuBytes: MAX_EMBEDDED_BYTES,
       random: this.#settings.random,
-      send: (datagram) => agent.sendDatagram(datagram, this.nowMs),
+      send: (datagram) => {
+        if (this.#flight) this.#flight.push(datagram);
+        else agent.sendDatagram(datagram, this.nowMs);
+      },
       onEvent: (event) => this.#onDtlsEvent(event),
       onApplicationData: (bytes) => this.association.receive(Buffer.from(bytes), this.nowMs),
     });
-    this.#dtls.start(this.nowMs);
-    for (const datagram of this.#early.splice(0)) this.#dtls.receive(datagram, this.nowMs);
+    this.#fitPath();
+    this.#driveDtls((dtls, nowMs) => dtls.start(nowMs));
+    for (const datagram of this.#early.splice(0)) this.#driveDtls((dtls, nowMs) => dtls.receive(datagram, nowMs));
     this.#arm();
     this.#events.onDtlsState();
   }
 
+  /** Lets DTLS act; what it sends during the handshake is a flight. */
+  #driveDtls(act: (dtls: DtlsConnection, nowMs: number) => void): void {
+    if (!this.#dtls) return;
+    if (this.#dtls.state !== 'connected') this.#flight = [];
+    act(this.#dtls, this.nowMs);
+    this.#sendFlight();
+  }
+
+  #sendFlight(): void {
+    const flight = this.#flight;
+    this.#flight = undefined;
+    if (flight && flight.length > 0) this.#ice?.agent.sendFlight(flight, this.nowMs);
+  }
+
   #onDtlsEvent(event: DtlsEvent): void {
     if (event.type === 'connected') {
+      this.#sendFlight();
+      // The last flight is the client's in 1.3 and the server's in 1.2.
+      const isFlightDue = (this.#dtlsRole === 'client') === (this.#dtls?.negotiated?.version === '1.3');
+      this.#ice?.agent.completeFlights(isFlightDue);
       this.#events.onDtlsState();
-      if (this.#isClosed) return; // the owner closed it when it heard that
-      const maxPacketBytes = Math.min(this.#dtls?.maxApplicationDataBytes ?? PATH_MTU_BYTES, LOCAL_MTU_BYTES);
-      this.association.pathChanged(this.nowMs, maxPacketBytes);
-      this.association.connect(this.nowMs, this.#remote?.sctpInit);
-      this.#arm();
+      this.#associate();
     }
     if (event.type === 'failed') this.#later(() => this.#fail(event.error));
     if (event.type === 'closed') this.#later(() => this.#events.onDtlsState());
   }
 
+  /** ICE has found a path, or moved to another. */
+  #usePath(pair: PairFacts): void {
+    const isMove = this.#isAssociated;
+    this.#path = pair;
+    this.#startDtls();
+    this.#fitPath();
+    if (isMove) this.association.pathChanged(this.nowMs, this.#maxPacketBytes);
+    else this.#associate();
+    this.#arm();
+  }
+
+  /** Over a path that DTLS protects. */
+  #associate(): void {
+    if (this.#isClosed || this.#isAssociated || !this.#path || this.#dtls?.state !== 'connected') return;
+    this.#isAssociated = true;
+    this.association.pathChanged(this.nowMs, this.#maxPacketBytes);
+    this.association.connect(this.nowMs, this.#remote?.sctpInit);
+    this.#arm();
+  }
+
+  #fitPath(): void {
+    const path = this.#path;
+    if (!path || !this.#remote) return;
+    const localBytes = Math.min(this.#remote.maxDatagramBytes, LOCAL_MTU_BYTES);
+    this.#dtls?.setPath({
+      mtuBytes: isWithinMachine(path) ? Math.max(PATH_MTU_BYTES, localBytes) : PATH_MTU_BYTES,
+      initialTimeoutMs: Math.max(MIN_DTLS_TIMEOUT_MS, 2 * (path.roundTripMs ?? MIN_DTLS_TIMEOUT_MS)),
+    });
+  }
+
+  get #maxPacketBytes(): number {
+    return Math.min(this.#dtls?.maxApplicationDataBytes ?? PATH_MTU_BYTES, LOCAL_MTU_BYTES);
+  }
+
   #receive(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     if (this.#dtls) {
-      this.#dtls.receive(bytes, this.nowMs);
+      this.#driveDtls((dtls, nowMs) => dtls.receive(bytes, nowMs));
       this.#arm();
     } else if (this.#early.length < MAX_EARLY_DATAGRAMS) {
       this.#early.push(Buffer.from(bytes));
@@ -258,7 +315,7 @@ export class DataTransport {
     this.#timer = undefined;
     this.#timerAtMs = Infinity;
     const { nowMs } = this;
-    if ((this.#dtls?.deadlineMs ?? Infinity) <= nowMs) this.#dtls?.handleTimeout(nowMs);
+    if ((this.#dtls?.deadlineMs ?? Infinity) <= nowMs) this.#driveDtls((dtls) => dtls.handleTimeout(nowMs));
     if (this.association.deadlineMs <= nowMs) this.association.handleTimeout(nowMs);
     this.#arm();
   }

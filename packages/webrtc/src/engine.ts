@@ -13,10 +13,14 @@ import type {
   RtcPeerConnectionState,
   RtcSessionDescription,
 } from '@claw/contracts';
+import { createCertificate, type Identity } from '@claw/dtls';
 import type { CandidateFacts } from '@claw/ice';
 import type { DataChannel } from '@claw/sctp';
 import { engineError } from './errors.ts';
 import { PeerSession, type SessionOptions } from './peer-session.ts';
+
+/** When a certificate that was used is replaced: after the set-up that took it. */
+const REFILL_MS = 50;
 
 export interface WebrtcEngineOptions extends Omit<SessionOptions, 'iceServers' | 'iceTransportPolicy'> {
   /** Told of what the owner's event handlers throw. Default: a process warning. */
@@ -32,9 +36,21 @@ export function createWebrtcEngine(options: WebrtcEngineOptions = {}): RtcEngine
       onHandlerError(error);
     }
   };
+  // A certificate of its own for each connection, made while nobody waits for it.
+  let spare: Identity | undefined;
+  const refill = () => {
+    spare ??= createCertificate(session.random ? { random: session.random } : {});
+  };
+  const takeIdentity = () => {
+    const identity = spare ?? createCertificate(session.random ? { random: session.random } : {});
+    spare = undefined;
+    setTimeout(refill, REFILL_MS).unref();
+    return identity;
+  };
   return {
     name: 'claw webrtc',
-    createPeerConnection: (configuration) => new EngineConnection({ ...session, ...configuration }, run),
+    createPeerConnection: (configuration) =>
+      new EngineConnection({ identity: takeIdentity(), ...session, ...configuration }, run),
   };
 }
 

@@ -155,7 +155,8 @@ export class PeerSession {
     const { dtlsState } = this.transport;
     if (this.#iceState === 'failed' || dtlsState === 'failed') return 'failed';
     if (this.#iceState === 'disconnected') return 'disconnected';
-    if (dtlsState === 'connected') return 'connected';
+    const hasPath = this.#iceState === 'connected' || this.#iceState === 'completed';
+    if (dtlsState === 'connected' && hasPath) return 'connected';
     if (dtlsState === 'closed') return 'disconnected';
     return this.#iceState === 'new' && dtlsState === 'new' ? 'new' : 'connecting';
   }
@@ -285,10 +286,10 @@ export class PeerSession {
     this.#mid = facts.mid;
     this.#signalingState = type === 'offer' ? 'have-remote-offer' : 'stable';
     this.transport.setRemote(facts);
+    if (type === 'answer') this.#applyRoles(); // before the first check, which may carry the first flight
     for (const candidate of facts.candidates) ice.addRemoteCandidate(candidate);
     for (const line of this.#earlyCandidates.splice(0)) addCandidate(ice, line);
     if (facts.endOfCandidates) ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));
-    if (type === 'answer') this.#applyRoles();
     this.#events.onStates();
   }
 
@@ -392,7 +393,8 @@ export class PeerSession {
 
 /** libdatachannel repeats in its answer what it does not know of the offer: our own extensions, which it does not have. */
 function withoutMirror(facts: DataDescription, localInit: Buffer): DataDescription {
-  return facts.sctpInit?.equals(localInit) ? { ...facts, sctpInit: undefined, maxDatagramBytes: 0 } : facts;
+  if (!facts.sctpInit?.equals(localInit)) return facts;
+  return { ...facts, ice: { ...facts.ice, canEmbed: false }, sctpInit: undefined, maxDatagramBytes: 0 };
 }
 
 function addCandidate(ice: IceTransport, line: string): void {

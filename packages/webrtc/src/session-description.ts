@@ -69,7 +69,7 @@ export function formatDescription(description: LocalDescription): string {
     `a=mid:${mid}`,
     `a=ice-ufrag:${ice.usernameFragment}`,
     `a=ice-pwd:${ice.password}`,
-    'a=ice-options:trickle renomination',
+    'a=ice-options:trickle renomination sped',
     ...description.fingerprints.map(({ algorithm, value }) => `a=fingerprint:${algorithm} ${hexOf(value)}`),
     `a=setup:${description.setup}`,
     `a=sctp-port:${description.sctpPort}`,
@@ -168,8 +168,9 @@ function iceOf(section: Section): IceParameters {
   if (!/^[\da-z+/]{4,256}$/i.test(usernameFragment) || !/^[\da-z+/]{22,256}$/i.test(password)) {
     throw invalid('its ICE credentials are malformed');
   }
-  const canRenominate = (section.one('ice-options') ?? '').split(' ').includes('renomination');
-  return { usernameFragment, password, isLite: section.has('ice-lite'), canRenominate };
+  const options = (section.one('ice-options') ?? '').split(' ');
+  const [canRenominate, canEmbed] = [options.includes('renomination'), options.includes('sped')];
+  return { usernameFragment, password, isLite: section.has('ice-lite'), canRenominate, canEmbed };
 }
 
 function fingerprintOf(text: string): Fingerprint {

@@ -37,7 +37,7 @@ const WITH_AUDIO = SDP.replace(
 describe('a description', () => {
   it('reads as it was written', () => {
     const { sessionId: _, sessionVersion: __, ...facts } = LOCAL;
-    const ice = { ...facts.ice, isLite: false, canRenominate: true };
+    const ice = { ...facts.ice, isLite: false, canRenominate: true, canEmbed: true };
     expect(parseDescription(SDP)).toEqual({ ...facts, ice });
   });
 

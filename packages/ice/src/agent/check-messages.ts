@@ -19,21 +19,30 @@ export interface CheckRequest {
   readonly nomination: number | undefined;
 }
 
-export function encodeCheck(check: CheckRequest): Buffer {
+/** Adds attributes of others before the message is signed. */
+export type Extend = (writer: StunWriter) => void;
+
+export function encodeCheck(check: CheckRequest, extend?: Extend): Buffer {
   const writer = new StunWriter('request', METHOD.binding, check.id)
     .text(ATTRIBUTE.username, `${check.remote.usernameFragment}:${check.local.usernameFragment}`)
     .uint32(ATTRIBUTE.priority, check.priority)
     .uint64(check.isControlling ? ATTRIBUTE.iceControlling : ATTRIBUTE.iceControlled, check.tieBreaker);
   if (check.nominate) writer.flag(ATTRIBUTE.useCandidate);
   if (check.nominate && check.nomination !== undefined) writer.uint32(ATTRIBUTE.nomination, check.nomination);
+  extend?.(writer);
   return writer.integrity(Buffer.from(check.remote.password)).finishWithFingerprint();
 }
 
-export function encodeCheckSuccess(request: StunMessage, from: TransportAddress, password: string): Buffer {
-  return new StunWriter('success', METHOD.binding, request.transactionId)
-    .address(ATTRIBUTE.xorMappedAddress, from)
-    .integrity(Buffer.from(password))
-    .finishWithFingerprint();
+export function encodeCheckSuccess(
+  request: StunMessage,
+  from: TransportAddress,
+  password: string,
+  extend?: Extend,
+): Buffer {
+  const writer = new StunWriter('success', METHOD.binding, request.transactionId);
+  writer.address(ATTRIBUTE.xorMappedAddress, from);
+  extend?.(writer);
+  return writer.integrity(Buffer.from(password)).finishWithFingerprint();
 }
 
 /** Without a password where the sender could not prove itself. */

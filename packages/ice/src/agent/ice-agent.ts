@@ -21,11 +21,12 @@ import { type Base, StreamBase } from './base.ts';
 import type { CandidatePair } from './candidate-pair.ts';
 import { CheckResponder } from './check-responder.ts';
 import { EgressGate } from './egress-gate.ts';
+import { EmbeddedFlight } from './embedded-flight.ts';
 import { Gatherer, type LocalAddress } from './gatherer.ts';
 import { Pacer } from './pacer.ts';
 import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
 import { PathKeeper } from './path-keeper.ts';
-import { type IceRole, Session, type SessionContext } from './session.ts';
+import { type IceRole, pathOf, Session, type SessionContext } from './session.ts';
 import { TcpConnections } from './tcp-connections.ts';
 import type { IceAgentOptions, IceLimits, IceParameters, IceState, IceTiming, PairFacts } from './types.ts';
 
@@ -48,6 +49,7 @@ export class IceAgent {
   readonly #gate: EgressGate;
   readonly #transactions = new Transactions();
   readonly #pacer: Pacer;
+  readonly #embedded = new EmbeddedFlight();
   readonly #role: IceRole;
   readonly #context: SessionContext;
   readonly #gatherer: Gatherer;
@@ -98,7 +100,10 @@ export class IceAgent {
       timing: this.#timing,
       limits: this.#limits,
       hooks,
+      embedded: this.#embedded,
       events: {
+        onEmbedded: (packet) => output.onDatagram(packet),
+        onEmbeddingRefused: (nowMs) => this.#sendPending(nowMs),
         onAnswer: (pair, nowMs) => this.#path.answered(pair, nowMs),
         onNominated: (pair, nowMs) => this.#path.nominated(pair, nowMs),
         onRoleChange: () => this.#session.roleChanged(),
@@ -109,7 +114,10 @@ export class IceAgent {
     };
     const local = options.localParameters ? checkParameters(options.localParameters) : randomParameters(random);
     this.#path = new PathKeeper(new Session(this.#context, local), this.#timing, random, {
-      onActive: (pair) => output.onSelectedPair?.(pair.facts(true)),
+      onActive: (pair, nowMs) => {
+        output.onSelectedPair?.(pair.facts(true));
+        this.#sendPending(nowMs);
+      },
       onDead: () => this.#recheck(),
       onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
       hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
@@ -264,6 +272,28 @@ export class IceAgent {
     pair.bytesSent += bytes.length;
     pair.packetsSent += 1;
     return true;
+  }
+
+  /**
+   * Sends a flight of the DTLS handshake in place of the one before: at once where a pair is valid,
+   * and inside checks until the peer has it, if both sides can. So it need not wait for a pair.
+   */
+  sendFlight(packets: readonly Buffer[], nowMs: number): void {
+    this.#embedded.begin(packets);
+    const pair = this.#path.active;
+    if (!pair) return;
+    for (const packet of packets) this.sendDatagram(packet, nowMs);
+    this.#embedded.sent(pathOf(pair.base, pair.peer), nowMs);
+  }
+
+  /** What should have gone with checks, when the peer leaves it there. */
+  #sendPending(nowMs: number): void {
+    if (this.isWritable && !this.#embedded.isWanted) this.sendFlight(this.#embedded.pending, nowMs);
+  }
+
+  /** The handshake is over on this side; `isFlightDue`: the peer may still lack our last flight. */
+  completeFlights(isFlightDue: boolean): void {
+    this.#embedded.complete(isFlightDue);
   }
 
   /**

@@ -29,7 +29,7 @@ const ICE_TEXT = /^[\da-zA-Z+/]+$/;
 /** 48 and 144 bits, above the 24 and 128 that the RFC asks for. */
 export function randomParameters(random: Random): IceParameters {
   const text = (bytes: number) => random.bytes(bytes).toString('base64');
-  return { usernameFragment: text(6), password: text(18), canRenominate: true };
+  return { usernameFragment: text(6), password: text(18), canRenominate: true, canEmbed: true };
 }
 
 /** Throws `ICE_PARAMETERS_INVALID`. */

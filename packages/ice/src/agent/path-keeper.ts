@@ -15,7 +15,7 @@ import type { Session } from './session.ts';
 import type { IceTiming } from './types.ts';
 
 export interface PathKeeperEvents {
-  onActive(pair: CandidatePair): void;
+  onActive(pair: CandidatePair, nowMs: number): void;
   /** The path is dead or gone: everything that might work is to be tried again. */
   onDead(nowMs: number): void;
   /** A pair that only the session before the restart used. */
@@ -121,7 +121,7 @@ export class PathKeeper {
     this.active = best;
     if (!best) return;
     this.#consent.activate(best, nowMs);
-    this.#events.onActive(best);
+    this.#events.onActive(best, nowMs);
   }
 
   close(): void {

@@ -17,6 +17,7 @@ import { type Base, StreamBase } from './base.ts';
 import { CandidatePair, candidateFacts } from './candidate-pair.ts';
 import { CheckList } from './check-list.ts';
 import { encodeCheck, encodeCheckError, encodeCheckSuccess } from './check-messages.ts';
+import type { EmbeddedFlight } from './embedded-flight.ts';
 import type { Pacer } from './pacer.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import type { IceHooks, IceLimits, IceParameters, IceTiming } from './types.ts';
@@ -39,6 +40,10 @@ export interface SessionEvents {
   /** A connection for a pair of TCP candidates, not yet opened. */
   streamTo(local: LocalCandidate, remote: Candidate): StreamBase | undefined;
   onRemoteCandidate(candidate: Candidate): void;
+  /** An application packet came in a check. */
+  onEmbedded(packet: Buffer): void;
+  /** The peer takes none in its checks. */
+  onEmbeddingRefused(nowMs: number): void;
 }
 
 export interface SessionContext {
@@ -49,6 +54,7 @@ export interface SessionContext {
   readonly timing: Required<IceTiming>;
   readonly limits: Required<IceLimits>;
   readonly hooks: IceHooks;
+  readonly embedded: EmbeddedFlight;
   readonly events: SessionEvents;
 }
 
@@ -150,7 +156,7 @@ export class Session {
   startCheck(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void {
     const { remote } = this;
     if (!remote) return;
-    const { random, role, transactions, events } = this.#context;
+    const { random, role, transactions, events, embedded } = this.#context;
     const id = random.bytes(12);
     const { isControlling, tieBreaker } = role;
     const nominate = purpose === 'nominate' && isControlling;
@@ -159,7 +165,7 @@ export class Session {
       pair.nomination = this.nomination += 1;
     }
     const { candidate } = pair.base;
-    const bytes = encodeCheck({
+    const request = {
       id,
       local: this.local,
       remote,
@@ -168,7 +174,8 @@ export class Session {
       tieBreaker,
       nominate,
       nomination: remote.canRenominate ? pair.nomination : undefined,
-    });
+    };
+    const bytes = encodeCheck(request, (writer) => embedded.write(writer, pathOf(pair.base, pair.peer), nowMs));
     const isConsent = purpose === 'consent';
     if (pair.check && !isConsent) transactions.cancel(pair.check);
     if (!pair.isValid) pair.state = 'in-progress';
@@ -215,10 +222,8 @@ export class Session {
   /** A request that named us in its USERNAME. Returns what to answer, or `undefined` to stay silent. */
   handleRequest(base: Base, message: StunMessage, from: TransportAddress, nowMs: number): Buffer | undefined {
     const { password } = this.local;
-    const sighting = this.#replays.see(
-      transactionKey(message.transactionId),
-      `${base.id} ${from.address} ${from.port}`,
-    );
+    const path = pathOf(base, from);
+    const sighting = this.#replays.see(transactionKey(message.transactionId), path);
     if (sighting === 'elsewhere') return undefined;
     if (this.#losesRoleConflict(message, nowMs)) {
       return encodeCheckError(message, ERROR.roleConflict, 'Role Conflict', { password });
@@ -226,7 +231,8 @@ export class Session {
     const pair = this.#pairOf(base, message, from);
     // Without a pair (too many candidates) the sender still learns its address.
     if (pair && sighting === 'new') this.#handleCheckOn(pair, message, nowMs);
-    return encodeCheckSuccess(message, from, password);
+    this.#takeEmbedded(message, nowMs);
+    return encodeCheckSuccess(message, from, password, (writer) => this.#context.embedded.write(writer, path, nowMs));
   }
 
   /** The pair a response or a datagram came in on. */
@@ -250,6 +256,7 @@ export class Session {
   setRemote(remote: IceParameters, nowMs: number): void {
     this.list.tcpFromMs = Math.min(this.list.tcpFromMs, nowMs + this.#context.timing.tcpDelayMs);
     this.#remote = remote;
+    if (remote.canEmbed) this.#context.embedded.isWanted = true;
   }
 
   get remote(): IceParameters | undefined {
@@ -320,6 +327,15 @@ export class Session {
     if (purpose === 'nominate' && wasControlling && this.#context.role.isControlling) this.#select(pair, nowMs);
     else if (pair.isNominatedByPeer && !this.#context.role.isControlling) this.#select(pair, nowMs);
     this.#context.events.onAnswer(pair, nowMs);
+    this.#takeEmbedded(message, nowMs);
+  }
+
+  #takeEmbedded(message: StunMessage, nowMs: number): void {
+    const { embedded, events } = this.#context;
+    const wasWanted = embedded.isWanted;
+    const packet = embedded.read(message);
+    if (packet) events.onEmbedded(packet);
+    if (wasWanted && !embedded.isWanted) events.onEmbeddingRefused(nowMs);
   }
 
   /** Unsigned answers, errors too, can be anybody's. */
@@ -452,6 +468,11 @@ function reflexivePriority(candidate: LocalCandidate): number {
   const localPreference = (candidate.priority >>> 8) & 0x1fff;
   const { protocol, tcpType } = candidate;
   return candidatePriority({ type: 'prflx', protocol, tcpType, localPreference });
+}
+
+/** Names where packets leave and arrive. */
+export function pathOf(base: Base, { address, port }: TransportAddress): string {
+  return `${base.id} ${address} ${port}`;
 }
 
 function canPair(base: Base, remote: Candidate): boolean {

@@ -12,6 +12,8 @@ export interface IceParameters {
   readonly isLite?: boolean;
   /** `a=ice-options` has `renomination`: NOMINATION attributes order nominations. */
   readonly canRenominate?: boolean;
+  /** `a=ice-options` has `sped`: flights of the DTLS handshake may ride in checks. */
+  readonly canEmbed?: boolean;
 }
 
 /**

@@ -1,4 +1,4 @@
-/** Numbers of the wire: RFC 8489 §18, RFC 8445 §16.1, RFC 8656 §18 and the nomination attribute of draft-thatcher-ice-renomination. */
+/** Numbers of the wire: RFC 8489 §18, RFC 8445 §16.1, RFC 8656 §18, draft-thatcher-ice-renomination and draft-hancke-webrtc-sped. */
 
 export const MAGIC_COOKIE = 0x2112a442;
 export const HEADER_BYTES = 20;
@@ -50,6 +50,8 @@ export const ATTRIBUTE = {
   iceControlled: 0x8029,
   iceControlling: 0x802a,
   nomination: 0xc001,
+  embeddedDtls: 0xc070,
+  embeddedDtlsAck: 0xc071,
 } as const;
 
 /** Types below 0x8000 that we understand; any other one makes a request 420 (RFC 8489 §6.3.1). */
