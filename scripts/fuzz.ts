@@ -1,4 +1,7 @@
-/** The nightly fuzz: every test named "fuzz", with CLAW_FUZZ_RUNS inputs each (default 100,000). */
+/**
+ * The nightly fuzz: every test named "fuzz", with CLAW_FUZZ_RUNS inputs each (default 100,000), and CLAW_SCENARIOS
+ * simulated networks (default 2,000).
+ */
 
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
@@ -11,7 +14,11 @@ const done = spawnSync(
     cwd: root,
     stdio: 'inherit',
     shell: process.platform === 'win32',
-    env: { ...process.env, CLAW_FUZZ_RUNS: process.env.CLAW_FUZZ_RUNS ?? '100000' },
+    env: {
+      ...process.env,
+      CLAW_FUZZ_RUNS: process.env.CLAW_FUZZ_RUNS ?? '100000',
+      CLAW_SCENARIOS: process.env.CLAW_SCENARIOS ?? '2000',
+    },
   },
 );
 process.exitCode = done.status ?? 1;

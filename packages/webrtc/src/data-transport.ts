@@ -245,7 +245,12 @@ export class DataTransport {
       this.#associate();
     }
     if (event.type === 'failed') this.#later(() => this.#fail(event.error));
-    if (event.type === 'closed') this.#later(() => this.#events.onDtlsState());
+    if (event.type === 'closed') {
+      this.#later(() => {
+        this.#events.onDtlsState();
+        void this.close();
+      });
+    }
   }
 
   /** ICE has found a path, or moved to another. */
@@ -320,8 +325,10 @@ export class DataTransport {
     this.#arm();
   }
 
+  /** Closes too, so that the peer hears of it, at the latest when nobody answers its checks. */
   #fail(cause: Error): void {
     this.#events.onFailure(engineError('ENGINE_FAILED', `the connection ended: ${errorText(cause)}`, { cause }));
+    void this.close();
   }
 }
 

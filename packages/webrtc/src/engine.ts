@@ -1,6 +1,6 @@
 /** Our stack as the link's engine: the contract of `RtcEngine`, without the W3C's event objects in the way of bytes. */
 
-import { errorText } from '@claw/base';
+import { errorText, systemClock } from '@claw/base';
 import type {
   RtcConfiguration,
   RtcDataChannel,
@@ -36,6 +36,7 @@ export function createWebrtcEngine(options: WebrtcEngineOptions = {}): RtcEngine
       onHandlerError(error);
     }
   };
+  const { clock = systemClock } = session;
   // A certificate of its own for each connection, made while nobody waits for it.
   let spare: Identity | undefined;
   const refill = () => {
@@ -44,7 +45,7 @@ export function createWebrtcEngine(options: WebrtcEngineOptions = {}): RtcEngine
   const takeIdentity = () => {
     const identity = spare ?? createCertificate(session.random ? { random: session.random } : {});
     spare = undefined;
-    setTimeout(refill, REFILL_MS).unref();
+    clock.setTimer(REFILL_MS, refill);
     return identity;
   };
   return {

@@ -386,8 +386,13 @@ export class PeerSession {
   }
 
   #assertOpen(what: string): void {
-    if (this.#signalingState === 'closed')
-      throw engineError('ENGINE_CLOSED', `cannot ${what}: the connection is closed`);
+    if (this.#signalingState === 'closed' || this.isEndedByPeer) {
+      const who = this.isEndedByPeer ? 'the peer closed the connection' : 'the connection is closed';
+      throw engineError('ENGINE_CLOSED', `cannot ${what}: ${who}`);
+    }
+    if (this.#failure) {
+      throw engineError('ENGINE_FAILED', `cannot ${what}: the connection failed`, { cause: this.#failure });
+    }
   }
 }
 

@@ -331,7 +331,8 @@ export class RTCPeerConnection extends EventTarget {
     for (const [name, state] of Object.entries(states)) {
       if (former[name] !== state && this.signalingState !== 'closed') this.dispatchEvent(new Event(name));
     }
-    if (this.#session.isEndedByPeer || this.connectionState === 'failed') {
+    // A path that failed may come back by a restart, and the channels with it.
+    if (this.#session.isEndedByPeer || this.failure) {
       for (const channel of this.#channels) channel.end();
     }
     if (former['signalingstatechange'] !== 'stable' && this.signalingState === 'stable' && this.#needsNegotiation) {

@@ -479,9 +479,13 @@ export class IceAgent {
     else if (this.#state !== 'failed' || session.hasPendingChecks) this.#setState('checking');
   }
 
-  /** Everything was tried, and nothing more can come. */
+  /**
+   * Everything was tried, and nothing more can come. While our answer may still be on its way, and the peer has
+   * checked nothing, NATs and relays on its side let nothing of ours in: the controlled side waits (RFC 8863).
+   */
   get #isHopeless(): boolean {
-    const { remoteEnded, hasPendingChecks } = this.#session;
+    const { remoteEnded, hasPendingChecks, hasHeardPeer } = this.#session;
+    if (!this.#role.isControlling && !hasHeardPeer) return false;
     const isOpening = this.#resolving.size > 0 || this.#tcp.isReopening;
     const hasGathered = this.#hasGathered && this.#gatherer.isComplete;
     return hasGathered && remoteEnded && !hasPendingChecks && !isOpening;

@@ -70,6 +70,8 @@ export class Session {
   selected: CandidatePair | undefined;
   /** The value of the last nomination made or followed. */
   nomination = 0;
+  /** A check of the peer came, so it knows our parameters. */
+  hasHeardPeer = false;
   firstValidMs: number | undefined;
   readonly #context: SessionContext;
   #remote: IceParameters | undefined;
@@ -225,6 +227,7 @@ export class Session {
     const path = pathOf(base, from);
     const sighting = this.#replays.see(transactionKey(message.transactionId), path);
     if (sighting === 'elsewhere') return undefined;
+    this.hasHeardPeer = true;
     if (this.#losesRoleConflict(message, nowMs)) {
       return encodeCheckError(message, ERROR.roleConflict, 'Role Conflict', { password });
     }

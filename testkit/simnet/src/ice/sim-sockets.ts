@@ -23,6 +23,8 @@ export interface SimSocketsOptions {
   readonly names?: Readonly<Record<string, readonly string[]>>;
 }
 
+const CONNECT_TIMEOUT_MS = 10_000;
+
 export class SimSockets implements IceSockets {
   readonly #host: Host;
   readonly #options: SimSocketsOptions;
@@ -86,8 +88,9 @@ export class SimSockets implements IceSockets {
     const { proxy } = this.#options;
     const local = { ...(localAddress ? { localAddress } : {}), ...(localPort ? { localPort } : {}) };
     const connect = async () => {
-      if (!target.useProxy || !proxy) return this.#host.connectTcp({ ...remote, ...local });
-      const stream = await this.#host.connectTcp({ address: proxy.host, port: proxy.port });
+      const timeout = { connectTimeoutMs: CONNECT_TIMEOUT_MS };
+      if (!target.useProxy || !proxy) return this.#host.connectTcp({ ...remote, ...local, ...timeout });
+      const stream = await this.#host.connectTcp({ address: proxy.host, port: proxy.port, ...timeout });
       await openTunnel(stream, remote, proxy);
       return stream;
     };
