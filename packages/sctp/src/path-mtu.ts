@@ -22,8 +22,8 @@ export class PathMtu {
   #attempts = 0;
 
   constructor(basePacketBytes: number, maxPacketBytes: number) {
-    this.#basePacketBytes = Math.min(basePacketBytes, maxPacketBytes);
-    this.#maxPacketBytes = maxPacketBytes;
+    this.#maxPacketBytes = inWords(maxPacketBytes);
+    this.#basePacketBytes = Math.min(inWords(basePacketBytes), this.#maxPacketBytes);
     this.packetBytes = this.#basePacketBytes;
   }
 
@@ -40,8 +40,8 @@ export class PathMtu {
 
   /** Another path: back to the base, then search. */
   restart(maxPacketBytes: number): void {
-    this.#maxPacketBytes = maxPacketBytes;
-    this.packetBytes = Math.min(this.#basePacketBytes, maxPacketBytes);
+    this.#maxPacketBytes = inWords(maxPacketBytes);
+    this.packetBytes = Math.min(this.#basePacketBytes, this.#maxPacketBytes);
     this.#next();
   }
 
@@ -87,4 +87,9 @@ export class PathMtu {
     this.probeBytes = bytes > this.packetBytes ? bytes : 0;
     this.isProbeDue = this.probeBytes > 0;
   }
+}
+
+/** Chunks are padded to four bytes: a packet has no other lengths. */
+function inWords(bytes: number): number {
+  return bytes & ~3;
 }
