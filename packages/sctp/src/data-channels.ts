@@ -176,7 +176,8 @@ export class DataChannels {
       if (!channel) continue;
       channel.isPeerReset = true;
       channel.markClosing();
-      this.#association.resetStream(id);
+      // Once each: a second reset of ours could hit the next channel of this id, and libwebrtc stumbles over it.
+      if (!channel.isResetDone) this.#association.resetStream(id);
       this.#finishIfDone(channel, id);
     }
   }

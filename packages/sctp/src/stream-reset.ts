@@ -127,6 +127,8 @@ export class StreamReset {
       this.#respond(sequence, this.#lastResult);
       return true;
     }
+    // Older libwebrtc numbers a request anew that it was told is in progress.
+    if (this.#deferred && sequence === (this.#peerSequence + 1) >>> 0) this.#peerSequence = sequence;
     if (sequence !== this.#peerSequence) {
       this.#respond(sequence, Result.badSequence);
       return true;

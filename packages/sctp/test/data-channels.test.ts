@@ -130,3 +130,46 @@ test('a paused channel stops the sender at the receive window, and nothing is lo
   expect(pair.b.messages.map(({ data }) => data[0])).toEqual(Array.from({ length: 100 }, (_, at) => at));
   expect(pair.b.association.statistics.heldBytes).toBe(0);
 });
+
+test.each([
+  ['one end', ['a']],
+  ['both ends', ['a', 'b']],
+] as const)('many channels closed by %s are reset once each way', (_, closers) => {
+  const pair = new Pair({ delayMs: 10 }).connect();
+  const channels = Array.from({ length: 300 }, (_unused, at) => pair.a.open({ label: String(at) }));
+  pair.run(500);
+  const resets = { a: [] as number[], b: [] as number[] };
+  for (const [end, link] of [
+    ['a', pair.forward],
+    ['b', pair.backward],
+  ] as const) {
+    link.filter = (packet) => {
+      resets[end].push(...resetStreams(packet));
+      return true;
+    };
+  }
+  const ends = { a: channels, b: [...pair.b.opened] };
+  for (const closer of closers) {
+    for (const channel of ends[closer]) channel.close(pair.simulation.nowMs);
+    pair[closer].settle();
+  }
+  pair.run(2000);
+  const ids = channels.map(({ id }) => id);
+  expect([...channels, ...ends.b].every(({ state }) => state === 'closed')).toBe(true);
+  for (const end of ['a', 'b'] as const) expect(resets[end].toSorted((x, y) => x - y)).toEqual(ids);
+});
+
+/** The streams of the outgoing reset requests (RFC 6525 §4.1) of a packet. */
+function resetStreams(packet: Buffer): number[] {
+  const streams: number[] = [];
+  for (let at = 12; at + 4 <= packet.length; at += (packet.readUInt16BE(at + 2) + 3) & ~3) {
+    const chunk = packet.subarray(at, at + packet.readUInt16BE(at + 2));
+    if (chunk[0] !== 130) continue;
+    for (let start = 4; start + 4 <= chunk.length; start += (chunk.readUInt16BE(start + 2) + 3) & ~3) {
+      const parameter = chunk.subarray(start, start + chunk.readUInt16BE(start + 2));
+      if (parameter.readUInt16BE(0) !== 13) continue;
+      for (let place = 16; place + 2 <= parameter.length; place += 2) streams.push(parameter.readUInt16BE(place));
+    }
+  }
+  return streams;
+}

@@ -5,6 +5,7 @@ import { crc32c } from '../src/crc32c.ts';
 import { FragmentRuns } from '../src/fragment-runs.ts';
 import { OutboundMessage, OutboundStream } from '../src/outbound-stream.ts';
 import { RingQueue } from '../src/ring-queue.ts';
+import { StreamReset } from '../src/stream-reset.ts';
 import { StreamScheduler } from '../src/stream-scheduler.ts';
 import { TsnMap } from '../src/tsn-map.ts';
 
@@ -112,4 +113,45 @@ describe('the scheduler', () => {
   test('with strict priority serves the highest rank alone, and equals in turn', () => {
     expect(serve('strict', [128, 512, 512, 256], 100)).toEqual([0, 50, 50, 0]);
   });
+});
+
+test.each([
+  ['the same number', 200],
+  ['a new number, as older libwebrtc does', 201],
+])('a reset that waits for data may be asked for again by %s', (_, sequence) => {
+  let hasAll = false;
+  const answers: number[][] = [];
+  const done: number[] = [];
+  const reset = new StreamReset(
+    {
+      sendNext: (chunk) => answers.push([chunk.readUInt32BE(8), chunk.readUInt32BE(12)]),
+      lastSentTsn: () => 0,
+      hasAllThrough: () => hasAll,
+      peerReset: (streamIds) => done.push(...streamIds),
+      resetAsked: () => {},
+      resetDone: () => {},
+    },
+    100,
+    200,
+  );
+  const ask = (number: number) => {
+    const parameter = Buffer.alloc(18);
+    parameter.writeUInt16BE(13, 0);
+    parameter.writeUInt16BE(18, 2);
+    parameter.writeUInt32BE(number, 4);
+    parameter.writeUInt16BE(7, 16);
+    reset.onReconfig(Buffer.concat([parameter, Buffer.alloc(2)]), 200, 0);
+  };
+  ask(200);
+  ask(sequence);
+  hasAll = true;
+  reset.onProgress();
+  ask(sequence);
+  expect(answers).toEqual([
+    [200, 6],
+    [sequence, 6],
+    [sequence, 1],
+    [sequence, 1],
+  ]);
+  expect(done).toEqual([7]);
 });
