@@ -17,7 +17,7 @@ import { abortFor, Handshake } from './handshake.ts';
 import { decodeInitChunk, encodeInit, type InitParameters } from './init-chunk.ts';
 import type { SctpListener, SctpState, SctpStatistics } from './listener.ts';
 import { makeOffer, readOwnInit } from './local-init.ts';
-import { checkRange, type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
+import { checkRange, MAX_STREAMS, type ResolvedOptions, resolveOptions, type SctpOptions } from './options.ts';
 import type { MessageOptions } from './outbound-stream.ts';
 import { describeAbort, hasRightTag, isForUs, readErrorCauses } from './packet-input.ts';
 import { PacketOutput } from './packet-output.ts';
@@ -118,6 +118,12 @@ export class SctpAssociation {
   get nowMs(): number {
     return this.#nowMs;
   }
+
+  /** Streams that both ends have, from id 0; all there can be until the peer has told. */
+  get maxStreams(): number {
+    return this.#maxStreams;
+  }
+  #maxStreams = MAX_STREAMS;
 
   get smoothedRttMs(): number {
     return this.#rtt.smoothedMs;
@@ -415,6 +421,7 @@ export class SctpAssociation {
     const { local, rttMs } = this.#handshake;
     this.#interleaved = peer.hasInterleaving && local.hasInterleaving;
     this.#mayOmitChecksum = peer.acceptsZeroChecksum && options.zeroChecksum;
+    this.#maxStreams = Math.min(MAX_STREAMS, peer.inboundStreams, peer.outboundStreams);
     if (isRestart) {
       this.#output.clear();
       this.#rtt = new RoundTripTime(options);

@@ -113,8 +113,9 @@ export class DataChannel {
   /** Sends what is queued, then closes both directions. Idempotent. */
   close(nowMs: number): void {
     if (this.state === 'closing' || this.state === 'closed') return;
+    const hasBegun = this.state === 'open';
     this.state = 'closing';
-    if (this.id === undefined) this.finish();
+    if (this.id === undefined || !hasBegun) this.finish();
     else {
       this.#association.resetStream(this.id);
       this.#association.flush(nowMs);

@@ -92,11 +92,15 @@ export class DataChannels {
     const open = checkInit(init);
     const { state } = this.#association;
     if (state === 'closing' || state === 'closed') throw sctpError('SCTP_CLOSED', `open: the association is ${state}`);
-    if (init.id !== undefined && this.#channels.has(init.id)) {
+    if (init.id !== undefined && this.#channels.get(init.id)?.isFinished === false) {
       throw sctpError('SCTP_NO_STREAM_ID', `open: stream ${init.id} is taken`);
     }
-    const channel = this.#make(open, init.id, init.isNegotiated ?? false, init.isNegotiated ?? false);
-    if (init.id !== undefined) this.#channels.set(init.id, channel);
+    if (init.id !== undefined && init.id >= this.#association.maxStreams) {
+      throw sctpError('SCTP_NO_STREAM_ID', `open: stream ${init.id} is none of the peer's`);
+    }
+    const id = init.id ?? (state === 'connected' ? this.#freeId() : undefined);
+    const channel = this.#make(open, id, init.isNegotiated ?? false, init.isNegotiated ?? false);
+    if (id !== undefined) this.#channels.set(id, channel);
     else this.#waiting.push(channel);
     if (state === 'connected') this.#start(channel, nowMs);
     return channel;
@@ -106,14 +110,9 @@ export class DataChannels {
     return new DataChannel(this.#association, open, id, isNegotiated, isAcknowledged, () => this.#maxSendBytes);
   }
 
+  /** The association is up, and the channel has its id. */
   #start(channel: DataChannel, nowMs: number): void {
-    if (channel.state !== 'connecting') return;
-    const waitingAt = this.#waiting.indexOf(channel);
-    if (waitingAt >= 0) this.#waiting.splice(waitingAt, 1);
-    if (channel.id === undefined) {
-      channel.id = this.#freeId();
-      this.#channels.set(channel.id, channel);
-    }
+    if (channel.state !== 'connecting' || channel.id === undefined) return;
     this.#association.setPriority(channel.id, channel.priority);
     if (!channel.isNegotiated) {
       this.#association.sendMessage(channel.id, Ppid.dcep, encodeOpen(channel), nowMs, { isCounted: false });
@@ -123,21 +122,40 @@ export class DataChannels {
 
   #freeId(): number {
     const parity = this.isDtlsClient ? 0 : 1;
-    for (let tries = 0; tries <= MAX_STREAMS / 2; tries++) {
+    const { maxStreams } = this.#association;
+    for (let tries = 0; tries <= maxStreams / 2; tries++) {
       const id = this.#nextId * 2 + parity;
-      this.#nextId = id + 2 < MAX_STREAMS ? this.#nextId + 1 : 0;
-      if (id < MAX_STREAMS && !this.#channels.has(id)) return id;
+      this.#nextId = id + 2 < maxStreams ? this.#nextId + 1 : 0;
+      if (id < maxStreams && !this.#channels.has(id)) return id;
     }
     throw sctpError('SCTP_NO_STREAM_ID', 'open: all stream ids are taken');
   }
 
-  #onState(state: SctpState, error: ClawError<SctpErrorCode> | undefined): void {
-    if (state === 'connected') {
-      const waiting = this.#waiting;
-      this.#waiting = [];
-      for (const channel of this.#channels.values()) this.#start(channel, this.#association.nowMs);
-      for (const channel of waiting) this.#start(channel, this.#association.nowMs);
+  /** Channels that were opened before there were ids. One that gets none, or has one that the peer has not, ends. */
+  #startAll(nowMs: number): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    const agreed = [...this.#channels];
+    for (const [id, channel] of agreed) {
+      if (id >= this.#association.maxStreams) channel.finish();
+      if (channel.isFinished) this.#channels.delete(id);
+      else this.#start(channel, nowMs);
     }
+    for (const channel of waiting) {
+      if (channel.isFinished) continue;
+      try {
+        channel.id = this.#freeId();
+      } catch {
+        channel.finish();
+        continue;
+      }
+      this.#channels.set(channel.id, channel);
+      this.#start(channel, nowMs);
+    }
+  }
+
+  #onState(state: SctpState, error: ClawError<SctpErrorCode> | undefined): void {
+    if (state === 'connected') this.#startAll(this.#association.nowMs);
     this.#options.onState?.(state, error);
     if (state === 'closed') this.#finishAll();
   }

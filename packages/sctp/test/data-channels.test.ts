@@ -112,6 +112,43 @@ test('1,000 channels carry a message each, both ways', () => {
   expect([pair.a.messages.length, pair.b.messages.length]).toEqual([1000, 1000]);
 });
 
+test('channels take no ids that the peer has no streams for', () => {
+  const pair = new Pair({ delayMs: 5 });
+  const [a, b] = [pair.a.association, pair.b.association];
+  const early = Array.from({ length: 12 }, (_, at) => pair.a.open({ label: `early ${at}` }));
+  const agreed = [5, 25].map((id) => pair.a.open({ isNegotiated: true, id }));
+  // Twenty streams each way, as its INIT would say.
+  const few = (init: Buffer) => {
+    init.writeUInt16BE(20, 12);
+    init.writeUInt16BE(20, 14);
+    return init;
+  };
+  a.connect(0, few(b.localInit));
+  b.connect(0, a.localInit);
+  pair.a.settle();
+  pair.run(200);
+  expect(early.map(({ id }) => id)).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, undefined, undefined]);
+  expect(early.map(({ state }) => state).slice(9)).toEqual(['open', 'closed', 'closed']);
+  expect(agreed.map(({ state }) => state)).toEqual(['open', 'closed']);
+  expect(() => pair.a.open()).toThrow(expect.objectContaining({ code: 'SCTP_NO_STREAM_ID' }));
+  expect(() => pair.a.open({ isNegotiated: true, id: 20 })).toThrow(/none of the peer's/);
+  early[3]?.close(pair.simulation.nowMs);
+  pair.a.settle();
+  pair.run(200);
+  expect(pair.a.open().id).toBe(6);
+});
+
+test('a channel closed before the association is up never opens, and its id is free', () => {
+  const pair = new Pair({ delayMs: 5 });
+  const closed = [pair.a.open(), pair.a.open({ isNegotiated: true, id: 0 })];
+  for (const channel of closed) channel.close(0);
+  expect(closed.map(({ state }) => state)).toEqual(['closed', 'closed']);
+  const again = pair.a.open({ isNegotiated: true, id: 0 });
+  pair.connect();
+  expect([...closed, again].map(({ state }) => state)).toEqual(['closed', 'closed', 'open']);
+  expect(pair.a.open().id).toBe(2);
+});
+
 test('a paused channel stops the sender at the receive window, and nothing is lost', () => {
   const pair = new Pair({ delayMs: 5 }, { receiveWindowBytes: 200_000, maxMessageBytes: 65_536 }).connect();
   const channel = pair.a.open();
