@@ -1,5 +1,6 @@
 /** Round trip of 64 bytes against bare node-datachannel, blocks in turn. Asked: at most 1.3 ×. */
 
+import { roundTrip } from './peers/endpoint.ts';
 import { type Contestant, Pair } from './peers/pair.ts';
 import { median, percentile, printTable, ratio, verdict } from './statistics.ts';
 
@@ -23,12 +24,7 @@ export async function benchRoundTrip(): Promise<void> {
     for (const { pair, connected } of ends) {
       const taken: number[] = [];
       for (let count = 0; count < PER_BLOCK; count += 1) {
-        const started = performance.now();
-        await new Promise<void>((resolve) => {
-          connected.endpoint.onMessage = () => resolve();
-          void connected.endpoint.send(MESSAGE);
-        });
-        taken.push((performance.now() - started) * 1000);
+        taken.push((await roundTrip(connected.endpoint, MESSAGE)) * 1000);
       }
       medians.push(median(taken));
       if (block >= 0) samples[pair.contestant].push(...taken);

@@ -1,4 +1,4 @@
-/** node-datachannel as it is: one negotiated reliable channel, the offerer as DTLS client (its faster way). */
+/** node-datachannel as it is: negotiated reliable channels, the offerer as DTLS client (its faster way). */
 
 import { PeerConnection } from 'node-datachannel';
 import { type Endpoint, type EndpointOptions, mapCandidate } from './endpoint.ts';
@@ -16,6 +16,7 @@ export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
     maxMessageSize: 262_144,
   });
   const channel = connection.createDataChannel('bench', { negotiated: true, id: 0 });
+  const second = connection.createDataChannel('urgent', { negotiated: true, id: 1 }); // it knows no priorities
   const early: { candidate: string; mid: string }[] = [];
   let described = false;
   let drained: (() => void) | undefined;
@@ -23,6 +24,7 @@ export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
   const endpoint: Endpoint = {
     ready: ready.promise,
     onMessage: () => {},
+    urgent: { send: (message) => void second.sendMessageBinary(message), onMessage: () => {} },
     send(message) {
       channel.sendMessageBinary(message);
       if (channel.bufferedAmount() < HIGH_WATER) return;
@@ -41,6 +43,7 @@ export function openBare({ role, pipe, mapPort }: EndpointOptions): Endpoint {
   });
   channel.onOpen(() => ready.resolve());
   channel.onMessage((message) => endpoint.onMessage(message as Buffer));
+  second.onMessage((message) => endpoint.urgent?.onMessage(message as Buffer));
   connection.onLocalDescription((sdp, type) => pipe.send({ type, sdp: sdp.replace(/^a=candidate:.*\r\n/gm, '') }));
   connection.onLocalCandidate((candidate, mid) => {
     void mapCandidate(candidate, mapPort).then((mapped) => pipe.send({ candidate: mapped, mid }));

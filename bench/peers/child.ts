@@ -1,6 +1,7 @@
 /** The other process of a pair: answers, and does with messages what it is told. */
 
 import { openBare } from './bare.ts';
+import { costOfProcess } from './cost.ts';
 import { type Endpoint, sharedNowMs } from './endpoint.ts';
 import { addressOf, type LinkHost, openLink, openLinkHost } from './link.ts';
 import { openOwn } from './own.ts';
@@ -8,6 +9,8 @@ import { createParentPipe, type Order, portMapper } from './protocol.ts';
 
 let host: LinkHost | undefined;
 let endpoint: Endpoint | undefined;
+/** Those that are only there. */
+const kept: Endpoint[] = [];
 
 const pipe = createParentPipe();
 
@@ -33,6 +36,15 @@ async function follow(order: Order): Promise<unknown> {
     case 'echo':
       (endpoint as Endpoint).onMessage = (message) => void (endpoint as Endpoint).send(message);
       return undefined;
+    case 'echo-urgent': {
+      const { urgent } = endpoint as Endpoint;
+      if (urgent) urgent.onMessage = (message) => urgent.send(message);
+      return undefined;
+    }
+    case 'keep':
+      kept.push(endpoint as Endpoint);
+      endpoint = undefined;
+      return undefined;
     case 'count': {
       // Resolves when `bytes` have arrived after the first message.
       let first = 0;
@@ -52,15 +64,14 @@ async function follow(order: Order): Promise<unknown> {
         };
       });
     }
-    case 'memory':
-      (globalThis as { gc?: () => void }).gc?.();
-      return process.memoryUsage.rss();
+    case 'cost':
+      return costOfProcess();
     case 'close':
       await endpoint?.close();
       endpoint = undefined;
       return undefined;
     case 'end':
-      await endpoint?.close();
+      await Promise.all([endpoint, ...kept].map((each) => each?.close()));
       await host?.close();
       setTimeout(() => process.exit(0), 50);
       return undefined;

@@ -22,7 +22,18 @@ export interface Endpoint {
   /** Sends; a promise when the sender should wait before the next. */
   send(message: Buffer): void | Promise<unknown>;
   onMessage: (message: Buffer) => void;
+  /** A second channel of the highest priority, where the contestant is an engine. */
+  readonly urgent?: { send(message: Buffer): void; onMessage: (message: Buffer) => void };
   close(): Promise<void>;
+}
+
+/** Sends `message` and resolves when one comes back. */
+export function roundTrip(channel: Pick<Endpoint, 'send' | 'onMessage'>, message: Buffer): Promise<number> {
+  const started = performance.now();
+  return new Promise((resolve) => {
+    channel.onMessage = () => resolve(performance.now() - started);
+    void channel.send(message);
+  });
 }
 
 /** Monotonic time that processes of one machine share, in milliseconds. */

@@ -1,4 +1,4 @@
-/** Our own stack as it is: one negotiated reliable channel, as the link would hold it. */
+/** Our own stack as it is: negotiated reliable channels, as the link would hold them. */
 
 import type { RtcSessionDescription } from '@claw/contracts';
 import { createWebrtcEngine } from '@claw/webrtc';
@@ -12,11 +12,13 @@ type Signal = { readonly description: RtcSessionDescription } | { readonly candi
 export function openOwn({ role, pipe, mapPort }: EndpointOptions): Endpoint {
   const connection = engine.createPeerConnection({});
   const channel = connection.createDataChannel('bench', { negotiated: true, id: 0 });
+  const second = connection.createDataChannel('urgent', { negotiated: true, id: 1, priority: 'high' });
   let drained: (() => void) | undefined;
   const ready = Promise.withResolvers<void>();
   const endpoint: Endpoint = {
     ready: ready.promise,
     onMessage: () => {},
+    urgent: { send: (message) => second.send(message), onMessage: () => {} },
     send(message) {
       channel.send(message);
       if (channel.bufferedAmount < HIGH_WATER) return;
@@ -35,6 +37,7 @@ export function openOwn({ role, pipe, mapPort }: EndpointOptions): Endpoint {
   };
   channel.onopen = () => ready.resolve();
   channel.onmessage = (message) => endpoint.onMessage(message as Buffer);
+  second.onmessage = (message) => endpoint.urgent?.onMessage(message as Buffer);
   connection.onicecandidate = (candidate) => {
     if (candidate) void mapCandidate(candidate.candidate, mapPort).then((mapped) => pipe.send({ candidate: mapped }));
   };

@@ -19,6 +19,9 @@ export interface Connected {
   readonly firstByteMs: number;
 }
 
+const SETUP_TIMEOUT_MS = 5000;
+const MAX_FAILURES = 20;
+
 export class Pair implements AsyncDisposable {
   readonly contestant: Contestant;
   readonly pipe: ChildPipe;
@@ -57,8 +60,19 @@ export class Pair implements AsyncDisposable {
     return this.#child.pid ?? 0;
   }
 
-  /** Connects once and sends one byte. */
+  /** Set-ups that came to nothing: libdatachannel's do now and then. */
+  failures = 0;
+
+  /** Connects and sends one byte; begins anew when that leads nowhere. */
   async connect(): Promise<Connected> {
+    for (; this.failures < MAX_FAILURES; this.failures += 1) {
+      const connected = await this.#tryConnect();
+      if (connected) return connected;
+    }
+    throw new Error(`${this.contestant} did not connect ${MAX_FAILURES} times`);
+  }
+
+  async #tryConnect(): Promise<Connected | undefined> {
     const delayed = this.#line !== undefined;
     await this.pipe.order({
       order: 'open',
@@ -75,10 +89,20 @@ export class Pair implements AsyncDisposable {
     const started = sharedNowMs();
     const bare = this.contestant === 'own' ? openOwn : openBare;
     const endpoint = this.#host && this.#peer ? openLink(this.#host, this.#peer, options) : bare(options);
-    await endpoint.ready;
-    const readyMs = sharedNowMs() - started;
-    void endpoint.send(Buffer.from([1]));
-    return { endpoint, readyMs, firstByteMs: (await first) - started };
+    const connected = (async () => {
+      await endpoint.ready;
+      const readyMs = sharedNowMs() - started;
+      void endpoint.send(Buffer.from([1]));
+      return { endpoint, readyMs, firstByteMs: (await first) - started };
+    })();
+    let timer: NodeJS.Timeout | undefined;
+    const givenUp = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), SETUP_TIMEOUT_MS);
+    });
+    const result = await Promise.race([connected, givenUp]);
+    clearTimeout(timer);
+    if (!result) await Promise.all([endpoint.close(), this.pipe.order({ order: 'close' })]);
+    return result;
   }
 
   async disconnect({ endpoint }: Connected): Promise<void> {

@@ -12,7 +12,7 @@ export type Order =
       readonly peer?: PeerAddress;
       readonly delayed: boolean;
     }
-  | { readonly order: 'first-message' | 'echo' | 'memory' | 'close' | 'end' }
+  | { readonly order: 'first-message' | 'echo' | 'echo-urgent' | 'keep' | 'cost' | 'close' | 'end' }
   | { readonly order: 'count'; readonly bytes: number };
 
 interface Wire {

@@ -13,5 +13,6 @@ export type {
   RtcPathStats,
   RtcPeerConnection,
   RtcPeerConnectionState,
+  RtcPriority,
   RtcSessionDescription,
 } from './peer-connection.ts';

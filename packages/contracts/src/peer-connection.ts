@@ -30,10 +30,14 @@ export interface RtcIceCandidate {
   readonly sdpMid: string | null;
 }
 
+export type RtcPriority = 'very-low' | 'low' | 'medium' | 'high';
+
 export interface RtcDataChannelInit {
   readonly ordered?: boolean;
   readonly maxRetransmits?: number;
   readonly maxPacketLifeTime?: number;
+  /** Which of the channels goes first when the path is full (W3C webrtc-priority). Default `low`. */
+  readonly priority?: RtcPriority;
   readonly negotiated: true;
   /** SCTP stream id, 0 to 65,534, the same on both sides. */
   readonly id: number;

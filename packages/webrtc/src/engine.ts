@@ -18,6 +18,7 @@ import type { CandidateFacts } from '@claw/ice';
 import type { DataChannel } from '@claw/sctp';
 import { engineError } from './errors.ts';
 import { PeerSession, type SessionOptions } from './peer-session.ts';
+import { priorityWeights } from './priority-weights.ts';
 
 /** When a certificate that was used is replaced: after the set-up that took it. */
 const REFILL_MS = 50;
@@ -95,6 +96,7 @@ class EngineConnection implements RtcPeerConnection {
       id: init.id,
       isNegotiated: true,
       isOrdered: init.ordered ?? true,
+      priority: priorityWeights[init.priority ?? 'low'],
       ...(init.maxRetransmits === undefined ? {} : { maxRetransmits: init.maxRetransmits }),
       ...(init.maxPacketLifeTime === undefined ? {} : { maxPacketLifeTimeMs: init.maxPacketLifeTime }),
     });

@@ -3,6 +3,7 @@
  * browsers' class over our own ICE, DTLS and SCTP. Media is turned down.
  */
 
+import type { RtcPriority } from '@claw/contracts';
 import { createCertificate, type Fingerprint, type Identity } from '@claw/dtls';
 import type { CandidateFacts, IceState } from '@claw/ice';
 import { EventHandlers } from './event-handlers.ts';
@@ -14,6 +15,7 @@ import {
   type SessionOptions,
   type SignalingState,
 } from './peer-session.ts';
+import { priorityWeights } from './priority-weights.ts';
 import { RTCDataChannel } from './rtc-data-channel.ts';
 
 /** The W3C's dictionary, and below it what only a program outside of a browser may choose. */
@@ -29,7 +31,7 @@ export interface RTCDataChannelInit {
   readonly protocol?: string;
   readonly negotiated?: boolean;
   readonly id?: number;
-  readonly priority?: 'very-low' | 'low' | 'medium' | 'high';
+  readonly priority?: RtcPriority;
 }
 
 export interface RTCIceCandidateInit {
@@ -38,9 +40,6 @@ export interface RTCIceCandidateInit {
   readonly sdpMLineIndex?: number | null;
   readonly usernameFragment?: string | null;
 }
-
-/** RFC 8831 §6.4. */
-const PRIORITIES = { 'very-low': 128, low: 256, medium: 512, high: 1024 } as const;
 
 export class RTCCertificate {
   readonly expires: number;
@@ -212,7 +211,7 @@ export class RTCPeerConnection extends EventTarget {
       label,
       isOrdered: init.ordered ?? true,
       isNegotiated: negotiated,
-      priority: PRIORITIES[init.priority ?? 'low'],
+      priority: priorityWeights[init.priority ?? 'low'],
       ...(init.protocol === undefined ? {} : { protocol: init.protocol }),
       ...(init.maxRetransmits === undefined ? {} : { maxRetransmits: init.maxRetransmits }),
       ...(init.maxPacketLifeTime === undefined ? {} : { maxPacketLifeTimeMs: init.maxPacketLifeTime }),

@@ -3,7 +3,7 @@
  * this table and opened before the first description, so none costs a round trip.
  */
 
-import type { RtcDataChannelInit } from '@claw/contracts';
+import type { RtcDataChannelInit, RtcPriority } from '@claw/contracts';
 
 /** Control frames. Nothing bulky goes here, so it never waits long. */
 export const CONTROL_LANE = 0;
@@ -15,12 +15,12 @@ export interface Reliability {
   readonly reliable: boolean;
 }
 
-const LANES: readonly (Reliability & { readonly label: string })[] = [
-  { label: 'claw.control', ordered: true, reliable: true },
-  { label: 'claw.bulk', ordered: true, reliable: true },
-  { label: 'claw.reliable-unordered', ordered: false, reliable: true },
-  { label: 'claw.lossy-ordered', ordered: true, reliable: false },
-  { label: 'claw.lossy-unordered', ordered: false, reliable: false },
+const LANES: readonly (Reliability & { readonly label: string; readonly priority: RtcPriority })[] = [
+  { label: 'claw.control', ordered: true, reliable: true, priority: 'high' },
+  { label: 'claw.bulk', ordered: true, reliable: true, priority: 'low' },
+  { label: 'claw.reliable-unordered', ordered: false, reliable: true, priority: 'low' },
+  { label: 'claw.lossy-ordered', ordered: true, reliable: false, priority: 'medium' },
+  { label: 'claw.lossy-unordered', ordered: false, reliable: false, priority: 'medium' },
 ];
 
 export const LANE_IDS: readonly number[] = LANES.map((_, id) => id);
@@ -39,6 +39,6 @@ export function laneReliability(lane: number): Reliability {
 
 /** Arguments of `createDataChannel` for `lane`. */
 export function laneChannel(lane: number): { label: string; init: RtcDataChannelInit } {
-  const { label, ordered, reliable } = LANES[lane] as (typeof LANES)[number];
-  return { label, init: { ordered, negotiated: true, id: lane, ...(reliable ? {} : { maxRetransmits: 0 }) } };
+  const { label, ordered, reliable, priority } = LANES[lane] as (typeof LANES)[number];
+  return { label, init: { ordered, priority, negotiated: true, id: lane, ...(reliable ? {} : { maxRetransmits: 0 }) } };
 }

@@ -1,0 +1,29 @@
+/** Set-up from connect() to the first byte at the other side, on loopback: of fresh processes, and of warm ones. Asked: p50 5 ms, p95 10 ms. */
+
+import { Pair } from '../peers/pair.ts';
+import { median, ms, percentile, printTable } from '../statistics.ts';
+import { ENGINES } from './engines.ts';
+
+const SETUPS = 300;
+const FRESH = 30;
+/** As in a program that does something else in between: what is made ahead of time has been made. */
+const PAUSE_MS = 60;
+
+export async function benchSetUp(): Promise<void> {
+  const rows = [['', 'the first', `p50 of ${FRESH}`, 'p95', `p50 of ${SETUPS - FRESH} more`, 'p95']];
+  for (const engine of ENGINES) {
+    const taken: number[] = [];
+    await using pair = await Pair.open(engine);
+    for (let attempt = 0; attempt < SETUPS; attempt += 1) {
+      const connected = await pair.connect();
+      taken.push(connected.firstByteMs);
+      await pair.disconnect(connected);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    }
+    const [fresh, warm] = [taken.slice(1, FRESH + 1), taken.slice(FRESH + 1)];
+    const columns = [fresh, warm].flatMap((part) => [ms(median(part)), ms(percentile(part, 0.95))]);
+    rows.push([engine, ms(taken[0] ?? 0), ...columns]);
+  }
+  rows.push(['asked of own', '', '≤ 5 ms', '≤ 10 ms', '≤ 5 ms', '≤ 10 ms']);
+  printTable('Engines: set-up on loopback until the first byte is there, two processes', rows);
+}
