@@ -1,8 +1,9 @@
 /** Round trip of 64 bytes against bare node-datachannel, blocks in turn. Asked: at most 1.3 ×. */
 
+import { median, percentile } from '@claw/testkit/statistics';
 import { roundTrip } from './peers/endpoint.ts';
 import { type Contestant, Pair } from './peers/pair.ts';
-import { median, percentile, printTable, ratio, verdict } from './statistics.ts';
+import { printTable, ratio, verdict } from './statistics.ts';
 
 const BLOCKS = 9;
 const PER_BLOCK = 1000;

@@ -4,8 +4,9 @@
  * at 50 ms round trip no round trip more.
  */
 
+import { median, percentile } from '@claw/testkit/statistics';
 import { type Connected, Pair } from './peers/pair.ts';
-import { median, ms, percentile, printTable, ratio, verdict } from './statistics.ts';
+import { ms, printTable, ratio, verdict } from './statistics.ts';
 
 const LOOPBACK_ATTEMPTS = 30;
 const DELAYED_ATTEMPTS = 9;

@@ -1,11 +1,4 @@
-/** Medians and tables. */
-
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
-}
-
-export const median = (values: readonly number[]): number => percentile(values, 0.5);
+/** Figures as tables. */
 
 /** Prints rows under a title, columns aligned. */
 export function printTable(title: string, rows: readonly (readonly string[])[]): void {

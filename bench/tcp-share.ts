@@ -4,9 +4,10 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import { median, percentile } from '@claw/testkit/statistics';
 import { Nodes } from './nodes.ts';
 import { openSshForward } from './ssh.ts';
-import { median, ms, percentile, printTable } from './statistics.ts';
+import { ms, printTable } from './statistics.ts';
 
 const ROUNDS = 5;
 const BYTES = 128 * 1024 * 1024;

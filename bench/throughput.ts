@@ -1,7 +1,8 @@
 /** Throughput of reliable ordered messages against bare node-datachannel, runs in turn. Asked: at least 0.8 ×. */
 
+import { median } from '@claw/testkit/statistics';
 import { type Contestant, Pair } from './peers/pair.ts';
-import { median, printTable, ratio, verdict } from './statistics.ts';
+import { printTable, ratio, verdict } from './statistics.ts';
 
 const RUNS = 5;
 const SIZES = [16 * 1024, 256 * 1024];

@@ -1,8 +1,9 @@
 /** Round trip of 64 bytes on the channel that goes first, beside one that fills the path. Asked: p99 of 5 ms. */
 
+import { median, percentile } from '@claw/testkit/statistics';
 import { roundTrip } from '../peers/endpoint.ts';
 import { Pair } from '../peers/pair.ts';
-import { median, ms, percentile, printTable, verdict } from '../statistics.ts';
+import { ms, printTable, verdict } from '../statistics.ts';
 import { ENGINES } from './engines.ts';
 
 const PINGS = 500;

@@ -1,8 +1,9 @@
 /** Round trip of 64 bytes on loopback while nothing else happens. Asked: at most that of node-datachannel. */
 
+import { median, percentile } from '@claw/testkit/statistics';
 import { roundTrip } from '../peers/endpoint.ts';
 import { Pair } from '../peers/pair.ts';
-import { median, ms, percentile, printTable, ratio, verdict } from '../statistics.ts';
+import { ms, printTable, ratio, verdict } from '../statistics.ts';
 import { ENGINES, perEngine } from './engines.ts';
 
 const PINGS = 2000;

@@ -1,7 +1,8 @@
 /** Set-up from connect() to the first byte at the other side, on loopback: of fresh processes, and of warm ones. Asked: p50 5 ms, p95 10 ms. */
 
+import { median, percentile } from '@claw/testkit/statistics';
 import { Pair } from '../peers/pair.ts';
-import { median, ms, percentile, printTable } from '../statistics.ts';
+import { ms, printTable } from '../statistics.ts';
 import { ENGINES } from './engines.ts';
 
 const SETUPS = 300;

@@ -1,6 +1,7 @@
 /** Throughput and its price in CPU: reliable ordered messages on loopback, runs in turn. Asked: at least 1.0 × both. */
 
-import { median, printTable, ratio, verdict } from '../statistics.ts';
+import { median } from '@claw/testkit/statistics';
+import { printTable, ratio, verdict } from '../statistics.ts';
 import { measureThroughput, type ThroughputRun } from '../throughput.ts';
 import { ENGINES, type Engine, perEngine } from './engines.ts';
 

@@ -5,7 +5,7 @@ import { chart, type Series } from './chart.ts';
 import { duration, element, escape, short } from './html.ts';
 import { natGrid } from './nat-grid.ts';
 import { PALETTE, STYLE } from './style.ts';
-import { CellIndex, countVerdicts, median, recovered, VERDICTS, verdictOf } from './summary.ts';
+import { CellIndex, countVerdicts, recovered, summarizeNat, VERDICTS, verdictOf } from './summary.ts';
 
 /** The contestant that the page puts first and marks. */
 const OURS = 'claw';
@@ -46,13 +46,9 @@ class Page {
     const ladder = this.#group('ladder');
     const rows = this.#names.map((name) => {
       const facts = this.#results.contestants.find((contestant) => contestant.name === name);
-      const cells = nat.map((scenario) => this.#index.find(name, scenario.name)).filter((cell) => cell !== undefined);
-      const counts = countVerdicts(cells);
+      const found = nat.map((scenario) => this.#index.find(name, scenario.name));
+      const { cells, counts, connectMs, packets } = summarizeNat(found);
       const through = counts.direct + counts.proxied + counts.relayed;
-      const connect = median(cells.flatMap((cell) => cell.connectMs ?? []));
-      const packets = median(
-        cells.flatMap((cell) => (cell.connectMs === undefined ? [] : (cell.connectPackets ?? []))),
-      );
       const rungs = ladder.filter((scenario) => this.#index.find(name, scenario.name)?.bulk).length;
       const bar = VERDICTS.filter((verdict) => counts[verdict] > 0)
         .map(
@@ -61,8 +57,8 @@ class Page {
         )
         .join('');
       return `<tr><td>${this.#dot(name)}${escape(name)}<small>${escape(facts?.version ?? '')}</small></td>
-<td>${cells.length > 0 ? `<div class="bar">${bar}</div>` : '–'}</td><td>${cells.length > 0 ? `${through} of ${cells.length}<small>${counts.direct} direct</small>` : '–'}</td>
-<td>${connect === undefined ? '–' : duration(connect)}</td><td>${packets ?? '–'}</td><td>${ladder.length > 0 ? `${rungs} of ${ladder.length}` : '–'}</td><td class="text">${escape(facts?.about ?? '')}</td></tr>`;
+<td>${cells > 0 ? `<div class="bar">${bar}</div>` : '–'}</td><td>${cells > 0 ? `${through} of ${cells}<small>${counts.direct} direct</small>` : '–'}</td>
+<td>${Number.isNaN(connectMs) ? '–' : duration(connectMs)}</td><td>${Number.isNaN(packets) ? '–' : packets}</td><td>${ladder.length > 0 ? `${rungs} of ${ladder.length}` : '–'}</td><td class="text">${escape(facts?.about ?? '')}</td></tr>`;
     });
     return `<h2>Contestants</h2><div class="card scroll"><table><thead><tr><th></th><th>NAT pairs</th><th>joined</th><th>time to connect, median</th><th>packets, median</th><th>rungs held</th><th></th></tr></thead><tbody>${rows.join('')}</tbody></table></div>`;
   }

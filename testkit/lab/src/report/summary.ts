@@ -1,5 +1,6 @@
 /** The figures of a contestant over many cells, for the page and for the terminal. Pure. */
 
+import { median } from '@claw/testkit/statistics';
 import type { CellResult, LabResults, WatchResult } from '../results.ts';
 
 export type Verdict = 'direct' | 'relayed' | 'proxied' | 'failed' | 'skipped';
@@ -35,17 +36,26 @@ export function countVerdicts(cells: readonly (CellResult | undefined)[]): Recor
   return counts;
 }
 
+export interface NatSummary {
+  readonly cells: number;
+  readonly counts: Record<Verdict, number>;
+  /** Median of those that connected; NaN when none did. */
+  readonly connectMs: number;
+  readonly packets: number;
+}
+
+/** What a contestant made of the NAT pairs. */
+export function summarizeNat(cells: readonly (CellResult | undefined)[]): NatSummary {
+  const run = cells.filter((cell) => cell !== undefined);
+  return {
+    cells: run.length,
+    counts: countVerdicts(run),
+    connectMs: median(run.flatMap((cell) => cell.connectMs ?? [])),
+    packets: median(run.flatMap((cell) => (cell.connectMs === undefined ? [] : (cell.connectPackets ?? [])))),
+  };
+}
+
 /** Whether messages arrived again after the longest silence: the last second of the watch was not silent. */
 export function recovered({ delay, bucketMs, durationMs }: WatchResult): boolean {
   return delay.slice(Math.floor((durationMs - 1000) / bucketMs)).some((value) => value !== null);
-}
-
-export function median(values: readonly number[]): number | undefined {
-  return values.length === 0 ? undefined : percentile(values, 0.5);
-}
-
-/** The value below which `share` of them lie, one of them; `values` is not empty. */
-export function percentile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
 }

@@ -2,7 +2,7 @@
 
 import type { CellResult, LabResults, WatchResult } from '../results.ts';
 import { duration, short } from './html.ts';
-import { CellIndex, countVerdicts, median, recovered, verdictOf } from './summary.ts';
+import { CellIndex, recovered, summarizeNat, verdictOf } from './summary.ts';
 
 /** One line as soon as a cell is done. */
 export function cellLine(cell: CellResult): string {
@@ -25,17 +25,12 @@ export function renderTables(results: LabResults): string {
   const nat = groups.get('nat') ?? [];
   if (nat.length > 0) {
     const rows = names.map((name) => {
-      const cells = nat.map((scenario) => index.find(name, scenario.name)).filter((cell) => cell !== undefined);
-      const counts = countVerdicts(cells);
-      const connect = median(cells.flatMap((cell) => cell.connectMs ?? []));
-      const packets = median(
-        cells.flatMap((cell) => (cell.connectMs === undefined ? [] : (cell.connectPackets ?? []))),
-      );
+      const { counts, connectMs, packets } = summarizeNat(nat.map((scenario) => index.find(name, scenario.name)));
       return [
         name,
         ...[counts.direct, counts.proxied, counts.relayed, counts.failed, counts.skipped].map(String),
-        connect === undefined ? '–' : duration(connect),
-        packets === undefined ? '–' : String(packets),
+        Number.isNaN(connectMs) ? '–' : duration(connectMs),
+        Number.isNaN(packets) ? '–' : String(packets),
       ];
     });
     const head = ['NAT pairs', 'direct', 'proxied', 'relayed', 'failed', 'skipped', 'time to connect', 'packets'];

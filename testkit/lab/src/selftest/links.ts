@@ -6,6 +6,7 @@
 
 import { once } from 'node:events';
 import type { LinkSpec, Topology } from '@claw/scenarios';
+import { median } from '@claw/testkit/statistics';
 import { finished } from '../world/command.ts';
 import { nativeProgram } from '../world/native.ts';
 import { type OpenedLab, openLab } from '../world/open-lab.ts';
@@ -159,10 +160,6 @@ async function tcpMegabits(lab: OpenedLab, seconds: number): Promise<number> {
   const text = await finished(lab.spawn('a', [...command], { stdio: ['ignore', 'pipe', 'pipe'] }), 'iperf3');
   const result = JSON.parse(text) as { end: { sum_received: { bits_per_second: number } } };
   return ((result.end.sum_received.bits_per_second / 1e6) * FRAME_BYTES) / SEGMENT_BYTES;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 }
 
 function deviation(values: readonly number[]): number {

@@ -10,7 +10,7 @@
 
 import { systemClock } from '@claw/base';
 import type { NatSpec } from '@claw/scenarios';
-import { seededRandom } from '@claw/testkit';
+import { seededRandom } from '@claw/testkit/seeded-random';
 import { readInto, waitReadable, writePacket } from './libc.ts';
 import { PacketNat } from './packet-nat.ts';
 
