@@ -65,8 +65,9 @@ class Client {
     method: number,
     attributes: (transaction: Buffer) => StunAttribute[],
     isSigned = true,
+    isRepeated = false,
   ): Promise<StunMessage> {
-    this.#transactions += 1;
+    if (!isRepeated) this.#transactions += 1;
     const transaction = Buffer.alloc(12, this.#transactions);
     const signing = [
       { type: STUN_ATTRIBUTE.username, value: Buffer.from(username) },
@@ -80,9 +81,9 @@ class Client {
     return decodeStun(answer as Buffer);
   }
 
-  allocate(isSigned = true): Promise<StunMessage> {
+  allocate(isSigned = true, isRepeated = false): Promise<StunMessage> {
     const wish = [{ type: STUN_ATTRIBUTE.requestedTransport, value: Buffer.of(17, 0, 0, 0) }];
-    return this.request(STUN_METHOD.allocate, () => wish, isSigned);
+    return this.request(STUN_METHOD.allocate, () => wish, isSigned, isRepeated);
   }
 }
 
@@ -152,6 +153,15 @@ describe.each(['udp', 'tcp'] as const)('the turn service over %s', (over) => {
     b.send(Buffer.from('late'), relayed);
     expect(await client.exchange(Buffer.from('400100046f766572', 'hex'))).toEqual([]);
     expect(heard).toHaveLength(1);
+  });
+
+  test('answers a request that comes again, for its answer was lost, as it did at first', async () => {
+    using simnet = openSimnet(behindRouters({ nat: STRICT }), { seed: 1 });
+    const { client, relayed } = await allocated(simnet);
+    const { transaction, ...again } = await client.allocate(true, true);
+    const value = attributeOf({ transaction, ...again }, STUN_ATTRIBUTE.xorRelayedAddress) as Buffer;
+    expect(decodeStunAddress(value, transaction)).toEqual(relayed);
+    expect(errorOf(await client.allocate())).toBe(437);
   });
 
   test('forgets an allocation that is not refreshed, and all of them when it is restarted', async () => {

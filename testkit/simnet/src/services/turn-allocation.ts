@@ -16,8 +16,18 @@ interface Channel {
   expiresAtMs: number;
 }
 
+export interface TurnAllocationOptions {
+  /** Of the host, to relay from. */
+  readonly address: string;
+  readonly client: { send(bytes: Buffer): void };
+  /** Of the request that made it. */
+  readonly transaction: Buffer;
+  readonly onEnd: () => void;
+}
+
 export class TurnAllocation {
   readonly relayed: Endpoint;
+  readonly transaction: Buffer;
   readonly #host: Host;
   readonly #client: { send(bytes: Buffer): void };
   readonly #socket: UdpSocket;
@@ -28,10 +38,12 @@ export class TurnAllocation {
   #expiry: Timer | undefined;
   #indications = 0;
 
-  constructor(host: Host, address: string, client: { send(bytes: Buffer): void }, onEnd: () => void) {
+  constructor(host: Host, options: TurnAllocationOptions) {
+    const { address } = options;
     this.#host = host;
-    this.#client = client;
-    this.#onEnd = onEnd;
+    this.#client = options.client;
+    this.#onEnd = options.onEnd;
+    this.transaction = options.transaction;
     this.#socket = host.bindUdp({ address });
     this.#socket.onMessage((bytes, from) => this.#receive(bytes, from));
     this.relayed = { address, port: this.#socket.port };

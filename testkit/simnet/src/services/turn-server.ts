@@ -106,7 +106,10 @@ export class TurnServer {
   }
 
   #allocate(message: StunMessage, client: TurnClient): void {
-    if (this.#allocations.has(client.key)) return this.#refuse(message, client, ERROR.mismatch);
+    const known = this.#allocations.get(client.key);
+    // The same request again: our answer was lost.
+    if (known?.transaction.equals(message.transaction)) return this.#confirm(message, client, known);
+    if (known) return this.#refuse(message, client, ERROR.mismatch);
     const transport = attributeOf(message, STUN_ATTRIBUTE.requestedTransport);
     if (transport?.length !== 4) return this.#refuse(message, client, ERROR.badRequest);
     if (transport[0] !== TRANSPORT_UDP) return this.#refuse(message, client, ERROR.transportNotSupported);
@@ -116,15 +119,18 @@ export class TurnServer {
     if (address === undefined) return this.#refuse(message, client, ERROR.familyNotSupported);
 
     const onEnd = () => this.#allocations.delete(client.key);
-    const allocation = new TurnAllocation(this.#host, address, client, onEnd);
+    const allocation = new TurnAllocation(this.#host, { address, client, transaction: message.transaction, onEnd });
     this.#allocations.set(client.key, allocation);
-    const lifetimeS = lifetimeOf(message);
-    allocation.refresh(lifetimeS);
+    allocation.refresh(lifetimeOf(message));
+    this.#confirm(message, client, allocation);
+  }
+
+  #confirm(message: StunMessage, client: TurnClient, { relayed }: TurnAllocation): void {
     const { transaction } = message;
     this.#answer(message, client, [
-      { type: STUN_ATTRIBUTE.xorRelayedAddress, value: encodeStunAddress(allocation.relayed, transaction) },
+      { type: STUN_ATTRIBUTE.xorRelayedAddress, value: encodeStunAddress(relayed, transaction) },
       { type: STUN_ATTRIBUTE.xorMappedAddress, value: encodeStunAddress(client.remote, transaction) },
-      { type: STUN_ATTRIBUTE.lifetime, value: uint32(lifetimeS) },
+      { type: STUN_ATTRIBUTE.lifetime, value: uint32(lifetimeOf(message)) },
     ]);
   }
 
