@@ -494,8 +494,9 @@ export class SctpAssociation {
     this.#receiver = undefined;
     this.#reset = undefined;
     this.#output.clear();
-    this.#sender = this.#makeSender(0);
+    // Whoever is told may still ask how much was not sent.
     this.#setState('closed', error);
+    this.#sender = this.#makeSender(0);
   }
 
   // Time

@@ -32,6 +32,8 @@ export class DataChannel {
   /** Known once the association is up, or at once if given. */
   id: number | undefined;
   state: DataChannelState = 'connecting';
+  /** Why it closed, if not because an end wished it. */
+  error: Error | undefined = undefined;
   /** `onBufferedAmountLow` is called when `bufferedAmount` falls to this. Default 0. */
   bufferedAmountLowThreshold = 0;
   onOpen: (() => void) | undefined = undefined;
@@ -171,10 +173,12 @@ export class DataChannel {
     this.onClosing?.();
   }
 
-  finish(): void {
+  /** `error` when the association ended under it. */
+  finish(error?: Error): void {
     if (this.isFinished) return;
     this.isFinished = true;
     this.state = 'closed';
+    this.error = error;
     this.onClose?.();
   }
   isFinished = false;

@@ -157,7 +157,7 @@ export class DataChannels {
   #onState(state: SctpState, error: ClawError<SctpErrorCode> | undefined): void {
     if (state === 'connected') this.#startAll(this.#association.nowMs);
     this.#options.onState?.(state, error);
-    if (state === 'closed') this.#finishAll();
+    if (state === 'closed') this.#finishAll(error);
   }
 
   #onMessage(streamId: number, ppid: number, data: Buffer): void {
@@ -213,11 +213,11 @@ export class DataChannels {
     channel.finish();
   }
 
-  #finishAll(): void {
+  #finishAll(error?: Error): void {
     const channels = [...this.#channels.values(), ...this.#waiting];
     this.#channels.clear();
     this.#waiting = [];
-    for (const channel of channels) channel.finish();
+    for (const channel of channels) channel.finish(error);
   }
 }
 

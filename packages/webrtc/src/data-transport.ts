@@ -143,6 +143,15 @@ export class DataTransport {
     return this.#dtls?.negotiated?.peerCertificate;
   }
 
+  /** What DTLS agreed on, once it did. */
+  get security():
+    | { readonly version: '1.2' | '1.3'; readonly cipher: string; readonly role: 'client' | 'server' }
+    | undefined {
+    const negotiated = this.#dtls?.negotiated;
+    if (!negotiated || !this.#dtlsRole) return undefined;
+    return { version: negotiated.version, cipher: negotiated.cipher, role: this.#dtlsRole };
+  }
+
   get nowMs(): number {
     return this.#settings.clock.monotonicMs();
   }

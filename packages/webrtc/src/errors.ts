@@ -12,6 +12,15 @@ export type EngineErrorCode =
   /** The connection ended by itself: ICE, DTLS or SCTP says why in `cause`. */
   | 'ENGINE_FAILED';
 
+/** What the W3C calls them: code written for browsers looks at the name. */
+const NAMES: Readonly<Record<EngineErrorCode, string>> = {
+  ENGINE_DESCRIPTION_INVALID: 'OperationError',
+  ENGINE_STATE_INVALID: 'InvalidStateError',
+  ENGINE_CLOSED: 'InvalidStateError',
+  ENGINE_FAILED: 'OperationError',
+};
+
 export function engineError(code: EngineErrorCode, message: string, options?: { cause?: unknown }) {
-  return new ClawError<EngineErrorCode>(code, message, options);
+  const error = new ClawError<EngineErrorCode>(code, message, options);
+  return Object.defineProperty(error, 'name', { value: NAMES[code] });
 }

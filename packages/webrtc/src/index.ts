@@ -8,6 +8,7 @@ export type {
   SignalingState,
 } from './peer-session.ts';
 export { RTCDataChannel } from './rtc-data-channel.ts';
+export { RTCError, RTCErrorEvent } from './rtc-error.ts';
 export {
   RTCCertificate,
   type RTCConfiguration,

@@ -77,11 +77,14 @@ export class PeerSession {
   readonly #clock: Clock;
   readonly #random: Random;
   readonly transport: DataTransport;
+  readonly #certificate: Buffer;
   readonly #fingerprint: Fingerprint;
   readonly #sessionId: string;
   #sessionVersion = 0;
   #signalingState: SignalingState = 'stable';
   #local: SessionDescription | undefined;
+  /** What a rollback goes back to. */
+  #stableLocal: SessionDescription | undefined;
   #remote: SessionDescription | undefined;
   #remoteFacts: DataDescription | undefined;
   #hasGathered = false;
@@ -104,6 +107,7 @@ export class PeerSession {
     this.#clock = options.clock ?? systemClock;
     this.#random = options.random ?? systemRandom;
     const identity = options.identity ?? createCertificate({ random: this.#random });
+    this.#certificate = identity.certificate;
     this.#fingerprint = fingerprintOf(identity.certificate);
     const { iceServers = [], iceTransportPolicy = 'all', maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options;
     const { addresses, loopback, proxy, ca, congestion } = options;
@@ -192,6 +196,10 @@ export class PeerSession {
     return this.#remote;
   }
 
+  get remoteFacts(): DataDescription | undefined {
+    return this.#remoteFacts;
+  }
+
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -211,6 +219,11 @@ export class PeerSession {
   /** Milliseconds since 1970. */
   get wallClockMs(): number {
     return this.#clock.now();
+  }
+
+  /** DER. */
+  get localCertificate(): Buffer {
+    return this.#certificate;
   }
 
   get peerCertificate(): Buffer | undefined {
@@ -253,7 +266,10 @@ export class PeerSession {
     const ice = this.transport.open(type === 'offer');
     this.#local = description;
     this.#signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
-    if (type === 'answer') this.#applyRoles();
+    if (type === 'answer') {
+      this.#stableLocal = description;
+      this.#applyRoles();
+    }
     if (!this.#hasGathered) {
       this.#hasGathered = true;
       this.#gather(ice);
@@ -286,7 +302,10 @@ export class PeerSession {
     this.#mid = facts.mid;
     this.#signalingState = type === 'offer' ? 'have-remote-offer' : 'stable';
     this.transport.setRemote(facts);
-    if (type === 'answer') this.#applyRoles(); // before the first check, which may carry the first flight
+    if (type === 'answer') {
+      this.#stableLocal = this.#local;
+      this.#applyRoles(); // before the first check, which may carry the first flight
+    }
     for (const candidate of facts.candidates) ice.addRemoteCandidate(candidate);
     for (const line of this.#earlyCandidates.splice(0)) addCandidate(ice, line);
     if (facts.endOfCandidates) ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));
@@ -298,7 +317,7 @@ export class PeerSession {
     if (this.#signalingState !== 'have-local-offer') {
       throw engineError('ENGINE_STATE_INVALID', `there is nothing to roll back in the state ${this.#signalingState}`);
     }
-    this.#local = undefined;
+    this.#local = this.#stableLocal;
     this.#signalingState = 'stable';
     this.#events.onStates();
   }
@@ -346,8 +365,9 @@ export class PeerSession {
       sctpInit: snap && this.#sctpState === 'new' ? this.transport.association.localInit : undefined,
       candidates: this.#candidates,
       endOfCandidates: this.#isGatheringComplete,
-      others: isAnswer ? (remote?.others ?? []) : [],
-      position: isAnswer ? (remote?.position ?? 0) : 0,
+      // Also in an offer: sections that were agreed on once, be it to turn them down, keep their place (RFC 8829 §5.2.2).
+      others: remote?.others ?? [],
+      position: remote?.position ?? 0,
     });
   }
 

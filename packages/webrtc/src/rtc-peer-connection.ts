@@ -3,9 +3,11 @@
  * browsers' class over our own ICE, DTLS and SCTP. Media is turned down.
  */
 
+import { isClawError } from '@claw/base';
 import type { RtcPriority } from '@claw/contracts';
 import { createCertificate, type Fingerprint, type Identity } from '@claw/dtls';
-import type { CandidateFacts, IceState } from '@claw/ice';
+import type { IceState } from '@claw/ice';
+import type { DataChannel } from '@claw/sctp';
 import { EventHandlers } from './event-handlers.ts';
 import {
   type ConnectionState,
@@ -17,6 +19,7 @@ import {
 } from './peer-session.ts';
 import { priorityWeights } from './priority-weights.ts';
 import { RTCDataChannel } from './rtc-data-channel.ts';
+import { collectStats, type StatsReport } from './stats.ts';
 
 /** The W3C's dictionary, and below it what only a program outside of a browser may choose. */
 export interface RTCConfiguration extends Omit<SessionOptions, 'identity'> {
@@ -40,6 +43,8 @@ export interface RTCIceCandidateInit {
   readonly sdpMLineIndex?: number | null;
   readonly usernameFragment?: string | null;
 }
+
+const MAX_UINT16 = 65_535;
 
 export class RTCCertificate {
   readonly expires: number;
@@ -101,6 +106,8 @@ export class RTCPeerConnection extends EventTarget {
   readonly #handlers = new EventHandlers(this);
   readonly #session: PeerSession;
   readonly #channels = new Set<RTCDataChannel>();
+  #channelsOpened = 0;
+  #channelsClosed = 0;
   #told: Record<string, string> = {};
   #needsNegotiation = false;
 
@@ -122,11 +129,7 @@ export class RTCPeerConnection extends EventTarget {
           const candidate = line === null ? null : { candidate: line, sdpMid: mid, sdpMLineIndex: 0, usernameFragment };
           this.dispatchEvent(new RTCPeerConnectionIceEvent(candidate && new RTCIceCandidate(candidate)));
         },
-        onChannel: (native) => {
-          const channel = new RTCDataChannel(native, this.#session);
-          this.#channels.add(channel);
-          this.dispatchEvent(new RTCDataChannelEvent(channel));
-        },
+        onChannel: (native) => this.dispatchEvent(new RTCDataChannelEvent(this.#addChannel(native, true))),
         onStates: () => this.#tellStates(),
         onError: () => {},
       },
@@ -153,9 +156,12 @@ export class RTCPeerConnection extends EventTarget {
   get remoteDescription(): SessionDescription | null {
     return this.#session.remoteDescription ?? null;
   }
-  get sctp(): { readonly maxMessageSize: number; readonly state: string } | null {
-    const { sctpState, maxMessageBytes } = this.#session;
-    return this.remoteDescription ? { state: sctpState, maxMessageSize: maxMessageBytes } : null;
+  /** `maxChannels` once the peer has told. */
+  get sctp(): { readonly maxMessageSize: number; readonly maxChannels: number | null; readonly state: string } | null {
+    const { sctpState, maxMessageBytes, transport } = this.#session;
+    if (!this.remoteDescription) return null;
+    const maxChannels = sctpState === 'connected' ? transport.association.maxStreams : null;
+    return { state: sctpState, maxMessageSize: maxMessageBytes, maxChannels };
   }
   /** Why `connectionState` is `failed`: ours, the W3C tells nothing. */
   get failure(): Error | undefined {
@@ -205,21 +211,34 @@ export class RTCPeerConnection extends EventTarget {
     this.#handlers.set('datachannel', handler);
   }
 
+  /** @throws TypeError; DOMException `InvalidStateError`, `OperationError` when the id is taken or there is none left. */
   createDataChannel(label: string, init: RTCDataChannelInit = {}): RTCDataChannel {
-    const { negotiated = false, id } = init;
-    const native = this.#session.openChannel({
-      label,
-      isOrdered: init.ordered ?? true,
-      isNegotiated: negotiated,
-      priority: priorityWeights[init.priority ?? 'low'],
-      ...(init.protocol === undefined ? {} : { protocol: init.protocol }),
-      ...(init.maxRetransmits === undefined ? {} : { maxRetransmits: init.maxRetransmits }),
-      ...(init.maxPacketLifeTime === undefined ? {} : { maxPacketLifeTimeMs: init.maxPacketLifeTime }),
-      ...(negotiated && id !== undefined ? { id } : {}),
-    });
-    const channel = new RTCDataChannel(native, this.#session);
-    this.#channels.add(channel);
-    if (this.#channels.size === 1 && !this.#session.localDescription) this.#negotiationNeeded();
+    const { negotiated = false, id, maxRetransmits, maxPacketLifeTime, protocol = '', ordered = true } = init;
+    const numbers = { id: negotiated ? id : undefined, maxRetransmits, maxPacketLifeTime };
+    for (const [name, value] of Object.entries(numbers)) {
+      if (value !== undefined && !(Number.isInteger(value) && value >= 0 && value <= MAX_UINT16)) {
+        throw new TypeError(`${name} is ${value}; it must be a whole number from 0 to ${MAX_UINT16}`);
+      }
+    }
+    if (id === MAX_UINT16 && negotiated) throw new TypeError(`id is ${id}; ids end with ${MAX_UINT16 - 1}`);
+    let native: DataChannel;
+    try {
+      native = this.#session.openChannel({
+        label,
+        protocol,
+        isOrdered: ordered,
+        isNegotiated: negotiated,
+        priority: priorityWeights[init.priority ?? 'low'],
+        ...(maxRetransmits === undefined ? {} : { maxRetransmits }),
+        ...(maxPacketLifeTime === undefined ? {} : { maxPacketLifeTimeMs: maxPacketLifeTime }),
+        ...(negotiated && id !== undefined ? { id } : {}),
+      });
+    } catch (cause) {
+      if (!isClawError(cause, 'SCTP_NO_STREAM_ID')) throw cause;
+      throw new DOMException(cause.message, { name: 'OperationError', cause });
+    }
+    const channel = this.#addChannel(native, false);
+    if (!this.#session.localDescription) this.#negotiationNeeded();
     return channel;
   }
 
@@ -249,9 +268,30 @@ export class RTCPeerConnection extends EventTarget {
     this.#session.setRemote({ type, sdp });
   }
 
-  /** Null, or an empty candidate, says that there are no more. */
+  /** Null, or an empty candidate, says that there are no more. @throws TypeError; `InvalidStateError`, `OperationError` */
   async addIceCandidate(candidate?: RTCIceCandidateInit | null): Promise<void> {
-    this.#session.addCandidate(candidate?.candidate ?? '');
+    const { candidate: line = '', sdpMid = null, sdpMLineIndex = null, usernameFragment = null } = candidate ?? {};
+    if (line !== '' && sdpMid === null && sdpMLineIndex === null) {
+      throw new TypeError('a candidate needs an sdpMid or an sdpMLineIndex');
+    }
+    const { remoteFacts } = this.#session;
+    if (!remoteFacts && this.signalingState !== 'closed') {
+      throw new DOMException('a candidate came before the description that it belongs to', 'InvalidStateError');
+    }
+    if (!remoteFacts) return this.#session.addCandidate(line); // which says that it is closed
+    const { mid, position, others, ice } = remoteFacts;
+    const mids = others.map((other) => other.mid);
+    mids.splice(position, 0, mid);
+    const isKnown = sdpMid === null ? (sdpMLineIndex ?? 0) < mids.length : mids.includes(sdpMid);
+    if (!isKnown) throw new DOMException('the description has no such section', 'OperationError');
+    // Sections that were turned down need none.
+    if (sdpMid === null ? (sdpMLineIndex ?? position) !== position : sdpMid !== mid) return;
+    if (usernameFragment !== null && usernameFragment !== ice.usernameFragment) {
+      throw new DOMException('the candidate is of another description', 'OperationError');
+    }
+    // One from before a restart, by what libwebrtc writes into its lines.
+    const told = / ufrag (\S+)/.exec(line)?.[1];
+    if (told === undefined || told === ice.usernameFragment) this.#session.addCandidate(line);
   }
 
   restartIce(): void {
@@ -259,49 +299,34 @@ export class RTCPeerConnection extends EventTarget {
     this.#negotiationNeeded();
   }
 
-  /** The reports of kind `transport`, `candidate-pair`, `local-candidate`, `remote-candidate`, `data-channel` and `peer-connection`. */
-  async getStats(): Promise<Map<string, Record<string, unknown>>> {
-    const timestamp = this.#session.wallClockMs;
-    const reports = new Map<string, Record<string, unknown>>();
-    const add = (id: string, type: string, facts: Record<string, unknown>) =>
-      reports.set(id, { id, type, timestamp, ...facts });
-    for (const pair of this.#session.transport.ice?.agent.stats().pairs ?? []) {
-      const { id, local, remote } = pair;
-      add(`local-${id}`, 'local-candidate', candidateStats(local));
-      add(`remote-${id}`, 'remote-candidate', candidateStats(remote));
-      add(`pair-${id}`, 'candidate-pair', {
-        localCandidateId: `local-${id}`,
-        remoteCandidateId: `remote-${id}`,
-        state: pair.state,
-        nominated: pair.isNominated,
-        priority: Number(pair.priority),
-        bytesSent: pair.bytesSent,
-        bytesReceived: pair.bytesReceived,
-        packetsSent: pair.packetsSent,
-        packetsReceived: pair.packetsReceived,
-        requestsSent: pair.checksSent,
-        requestsReceived: pair.checksReceived,
-        ...(pair.roundTripMs === undefined ? {} : { currentRoundTripTime: pair.roundTripMs / 1000 }),
-      });
-      if (pair.isSelected) add('transport', 'transport', this.#transportStats(`pair-${id}`));
-    }
-    for (const [at, channel] of [...this.#channels].entries()) {
-      const { label, protocol, id, readyState } = channel;
-      add(`channel-${at}`, 'data-channel', { label, protocol, dataChannelIdentifier: id, state: readyState });
-    }
-    return reports;
+  /** What the W3C makes mandatory of a data connection (WebRTC §8.6), and a little more. */
+  getStats(): Promise<Map<string, StatsReport>> {
+    const channels = { opened: this.#channelsOpened, closed: this.#channelsClosed, open: this.#channels };
+    return collectStats(this.#session, channels, this.iceConnectionState);
   }
 
   close(): void {
     if (this.signalingState === 'closed') return;
+    for (const channel of [...this.#channels]) channel.abandon();
     this.#session.close();
-    for (const channel of this.#channels) channel.end();
-    this.#channels.clear();
   }
 
-  #transportStats(pairId: string): Record<string, unknown> {
-    const { dtlsState } = this.#session.transport;
-    return { selectedCandidatePairId: pairId, dtlsState, iceState: this.iceConnectionState };
+  #addChannel(native: DataChannel, isIncoming: boolean): RTCDataChannel {
+    const channel = new RTCDataChannel(native, this.#session, isIncoming);
+    this.#channels.add(channel);
+    let isOpened = isIncoming;
+    if (isOpened) this.#channelsOpened += 1;
+    else {
+      channel.addEventListener('open', () => {
+        isOpened = true;
+        this.#channelsOpened += 1;
+      });
+    }
+    channel.onEnd = () => {
+      this.#channels.delete(channel);
+      if (isOpened) this.#channelsClosed += 1;
+    };
+    return channel;
   }
 
   #negotiationNeeded(): void {
@@ -332,15 +357,11 @@ export class RTCPeerConnection extends EventTarget {
     }
     // A path that failed may come back by a restart, and the channels with it.
     if (this.#session.isEndedByPeer || this.failure) {
-      for (const channel of this.#channels) channel.end();
+      for (const channel of this.#channels) channel.end(this.failure);
     }
     if (former['signalingstatechange'] !== 'stable' && this.signalingState === 'stable' && this.#needsNegotiation) {
       this.#needsNegotiation = false;
       this.#negotiationNeeded();
     }
   }
-}
-
-function candidateStats({ type, protocol, address, port, relayProtocol }: CandidateFacts): Record<string, unknown> {
-  return { candidateType: type, protocol, address, port, ...(relayProtocol ? { relayProtocol } : {}) };
 }

@@ -41,6 +41,8 @@ export class CandidatePair {
   packetsReceived = 0;
   checksSent = 0;
   checksReceived = 0;
+  answersReceived = 0;
+  totalRoundTripMs = 0;
 
   constructor(id: number, base: Base, remote: Candidate, rank: number, isControlling: boolean) {
     this.id = id;
@@ -89,8 +91,9 @@ export class CandidatePair {
   }
 
   facts(isSelected: boolean): PairFacts {
-    const { id, state, isNominated, priority, roundTripMs } = this;
-    const { bytesSent, bytesReceived, packetsSent, packetsReceived, checksSent, checksReceived } = this;
+    const { id, state, isNominated, priority, roundTripMs, totalRoundTripMs } = this;
+    const { bytesSent, bytesReceived, packetsSent, packetsReceived, checksSent, checksReceived, answersReceived } =
+      this;
     return {
       id,
       local: candidateFacts(this.local),
@@ -100,12 +103,14 @@ export class CandidatePair {
       isSelected,
       priority,
       roundTripMs,
+      totalRoundTripMs,
       bytesSent,
       bytesReceived,
       packetsSent,
       packetsReceived,
       checksSent,
       checksReceived,
+      answersReceived,
     };
   }
 }

@@ -352,6 +352,8 @@ export class Session {
     pair.state = 'succeeded';
     pair.validSinceMs ??= nowMs;
     pair.lastAnswerMs = nowMs;
+    pair.answersReceived += 1;
+    pair.totalRoundTripMs += rttMs;
     pair.base.isProven = true;
     this.firstValidMs ??= nowMs;
     if (isRttExact || pair.roundTripMs === undefined) pair.sampleRoundTrip(rttMs);

@@ -102,6 +102,8 @@ export interface PairFacts {
   readonly priority: bigint;
   /** Smoothed over checks (RFC 6298 weights), milliseconds. */
   readonly roundTripMs: number | undefined;
+  /** Of all checks that were answered, `answersReceived`. */
+  readonly totalRoundTripMs: number;
   /** Application bytes and packets, without headers. */
   readonly bytesSent: number;
   readonly bytesReceived: number;
@@ -109,6 +111,7 @@ export interface PairFacts {
   readonly packetsReceived: number;
   readonly checksSent: number;
   readonly checksReceived: number;
+  readonly answersReceived: number;
 }
 
 export interface CheckObservation {
