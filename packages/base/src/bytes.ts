@@ -14,6 +14,13 @@ export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** A copy to keep for long: a small Buffer is else a slice of Node's pool, and keeps all of that in memory. */
+export function copyToKeep(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
 export function toBase32(bytes: Uint8Array): string {
   let text = '';
   let bits = 0;

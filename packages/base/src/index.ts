@@ -1,5 +1,5 @@
 export { Backoff, type BackoffOptions } from './backoff.ts';
-export { asBuffer, equalBytes, fromBase32, toBase32 } from './bytes.ts';
+export { asBuffer, copyToKeep, equalBytes, fromBase32, toBase32 } from './bytes.ts';
 export { type Clock, holdProcess, sleep, systemClock, type Timer, withDeadline } from './clock.ts';
 export { Emitter, type Unsubscribe } from './emitter.ts';
 export { ClawError, type ClawErrorOptions, errorCode, errorText, isClawError } from './errors.ts';

@@ -12,7 +12,7 @@ import {
   sign,
   X509Certificate,
 } from 'node:crypto';
-import { equalBytes, type Random, systemRandom } from '@claw/base';
+import { copyToKeep, equalBytes, type Random, systemRandom } from '@claw/base';
 import * as asn1 from '@claw/base/der';
 import { fault } from './errors.ts';
 import { type SignatureScheme, schemeOfKey } from './signature-schemes.ts';
@@ -77,7 +77,7 @@ export function createCertificate(options: CreateCertificateOptions = {}): Creat
     publicKey.export({ type: 'spki', format: 'der' }),
   );
   const signature = sign(keyType === 'ed25519' ? null : 'sha256', toBeSigned, privateKey);
-  const certificate = asn1.sequence(toBeSigned, algorithm, asn1.bitString(signature));
+  const certificate = copyToKeep(asn1.sequence(toBeSigned, algorithm, asn1.bitString(signature)));
   const created = { certificate, privateKey, fingerprint: fingerprintOf(certificate) };
   checkedIdentities.set(created, keyType === 'ed25519' ? 'ed25519' : 'ecdsa_secp256r1_sha256');
   return created;
@@ -130,7 +130,7 @@ export function checkFingerprints(fingerprints: readonly Fingerprint[]): readonl
     if (value.length !== DIGEST_BYTES[algorithm]) {
       throw new RangeError(`a ${algorithm} fingerprint has ${DIGEST_BYTES[algorithm]} bytes, not ${value.length}`);
     }
-    return { algorithm, value: Buffer.from(value) };
+    return { algorithm, value: copyToKeep(value) };
   });
 }
 

@@ -125,7 +125,7 @@ export class FlightSender {
     // An ACK names the record that arrived, so the path is known to work: there is nothing left to be careful about.
     if (progress) this.#timeoutMs = this.#initialTimeoutMs;
     if (!this.isOutstanding) {
-      this.deadlineMs = undefined;
+      this.clear();
       return true;
     }
     if (progress && nowMs - this.#sentAtMs >= this.#initialTimeoutMs / 4) this.#repeat(nowMs);
@@ -142,7 +142,7 @@ export class FlightSender {
   #sendDatagram(nowMs: number): boolean {
     const { records, limit, mtuBytes } = this.#options;
     const room = Math.min(mtuBytes, limit.allowance);
-    const out = Buffer.allocUnsafe(mtuBytes);
+    const out = Buffer.allocUnsafeSlow(mtuBytes); // it may be kept for a while
     let end = 0;
     for (; this.#cursor < this.#pieces.length; this.#cursor++) {
       const piece = this.#pieces[this.#cursor] as Piece;

@@ -4,7 +4,7 @@
  */
 
 import type { KeyObject } from 'node:crypto';
-import { equalBytes } from '@claw/base';
+import { copyToKeep, equalBytes } from '@claw/base';
 import { ByteReader } from './byte-reader.ts';
 import { certificateKey, matchesFingerprint } from './certificate.ts';
 import { encodeSigned, parseCertificate, readSigned } from './certificate-message.ts';
@@ -32,7 +32,7 @@ export function* nextMessage(...types: number[]): Flow<HandshakeMessage> {
 export function* expectCertificate(hs: Handshake, version: DtlsVersion): Flow<KeyObject> {
   const certificate = parseCertificate(version, yield* expectMessage(hs, handshakeType.certificate));
   const key = certificateKey(certificate);
-  hs.peerCertificate = certificate;
+  hs.peerCertificate = copyToKeep(certificate);
   while (!hs.fingerprints) yield 'fingerprints';
   if (!matchesFingerprint(certificate, hs.fingerprints)) {
     throw fault('DTLS_FINGERPRINT_MISMATCH', "the peer's certificate is not the one that was announced");

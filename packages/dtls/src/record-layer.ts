@@ -172,7 +172,7 @@ export class RecordLayer {
   #open(reader: Reader, record: Buffer, headerEnd: number, sink: RecordSink): void {
     const { opener } = reader;
     if (opener.open(record, headerEnd)) {
-      sink.onRecord(opener.type, reader.epoch, opener.sequence, opener.content);
+      sink.onRecord(opener.type, reader.epoch, opener.sequence, opener.takeContent());
       return;
     }
     // Replays count too: that keeps the path short, and a limit that is reached early is no harm.

@@ -12,6 +12,8 @@ import { ReplayWindow } from './replay-window.ts';
 const EXPLICIT_NONCE_BYTES = 8;
 const ADDITIONAL_BYTES = 13;
 
+const NOTHING: Buffer = Buffer.alloc(0);
+
 /** What both directions share: the nonce and the additional data. */
 class Protection12 {
   protected readonly key: AeadKey;
@@ -64,7 +66,7 @@ export class Sealer12 extends Protection12 implements RecordSealer {
 export class Opener12 extends Protection12 implements RecordOpener {
   type = 0;
   sequence = 0;
-  content: Buffer = Buffer.alloc(0);
+  #content: Buffer = NOTHING;
   readonly #window = new ReplayWindow();
 
   open(record: Buffer, headerEnd: number): boolean {
@@ -79,7 +81,13 @@ export class Opener12 extends Protection12 implements RecordOpener {
     this.#window.mark(sequence);
     this.type = record[start] as number;
     this.sequence = sequence;
-    this.content = content;
+    this.#content = content;
     return true;
+  }
+
+  takeContent(): Buffer {
+    const content = this.#content;
+    this.#content = NOTHING;
+    return content;
   }
 }

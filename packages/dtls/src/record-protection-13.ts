@@ -23,7 +23,9 @@ export const EPOCH_MASK = 0x03;
 /** What we write: 16 bits of number and a length, so that records can share a datagram. */
 const HEADER_BYTES = 5;
 const SAMPLE_BYTES = 16;
-const NOTHING = Buffer.alloc(0);
+const NOTHING: Buffer = Buffer.alloc(0);
+/** Where all sealers put the content type behind the plaintext: sealing ends before another begins. */
+const scratch: Buffer = Buffer.allocUnsafeSlow(MAX_CONTENT_BYTES + 1);
 
 class Protection13 {
   protected readonly key: AeadKey;
@@ -54,8 +56,8 @@ class Protection13 {
 export class Sealer13 extends Protection13 implements RecordSealer {
   readonly overheadBytes = HEADER_BYTES + 1 + TAG_BYTES;
   readonly #header = Buffer.alloc(HEADER_BYTES);
-  /** The plaintext behind which the content type is put; grows to the largest record. */
-  #inner = Buffer.alloc(0);
+  /** The part of the scratch memory that the last record took. */
+  #inner = NOTHING;
 
   constructor(suite: CipherSuite, secret: Uint8Array, epoch: number) {
     super(suite, secret);
@@ -64,7 +66,7 @@ export class Sealer13 extends Protection13 implements RecordSealer {
 
   seal(type: number, sequence: number, content: Uint8Array, out: Buffer, offset: number): number {
     const { length } = content;
-    if (this.#inner.length !== length + 1) this.#inner = Buffer.allocUnsafe(length + 1);
+    if (this.#inner.length !== length + 1) this.#inner = scratch.subarray(0, length + 1);
     this.#inner.set(content);
     this.#inner[length] = type;
     this.#header.writeUInt16BE(sequence % 0x10000, 1);
@@ -83,7 +85,7 @@ export class Sealer13 extends Protection13 implements RecordSealer {
 export class Opener13 extends Protection13 implements RecordOpener {
   type = 0;
   sequence = 0;
-  content: Buffer = NOTHING;
+  #content: Buffer = NOTHING;
   readonly #window = new ReplayWindow();
 
   open(record: Buffer, headerEnd: number): boolean {
@@ -104,8 +106,14 @@ export class Opener13 extends Protection13 implements RecordOpener {
     if (end < 0 || end > MAX_CONTENT_BYTES) return false;
     this.type = inner[end] as number;
     this.sequence = sequence;
-    this.content = inner.subarray(0, end);
+    this.#content = inner.subarray(0, end);
     return true;
+  }
+
+  takeContent(): Buffer {
+    const content = this.#content;
+    this.#content = NOTHING;
+    return content;
   }
 }
 

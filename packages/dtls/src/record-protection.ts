@@ -14,7 +14,8 @@ export interface RecordOpener {
   /** Of the last record that opened. */
   readonly type: number;
   readonly sequence: number;
-  readonly content: Buffer;
+  /** Its content, which the opener forgets. */
+  takeContent(): Buffer;
   /** Opens the record whose header ends at `headerEnd`; false when it is forged, replayed or no record. */
   open(record: Buffer, headerEnd: number): boolean;
 }

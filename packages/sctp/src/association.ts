@@ -114,6 +114,11 @@ export class SctpAssociation {
   }
   #pacedUntilMs = NEVER;
 
+  /** Retransmission time-outs in a row: the path may be dead. */
+  get timeouts(): number {
+    return this.#sender.inFlight.timeouts;
+  }
+
   /** The time of the last call that brought one. */
   get nowMs(): number {
     return this.#nowMs;

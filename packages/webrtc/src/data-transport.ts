@@ -330,7 +330,12 @@ export class DataTransport {
     this.#timerAtMs = Infinity;
     const { nowMs } = this;
     if ((this.#dtls?.deadlineMs ?? Infinity) <= nowMs) this.#driveDtls((dtls) => dtls.handleTimeout(nowMs));
-    if (this.association.deadlineMs <= nowMs) this.association.handleTimeout(nowMs);
+    if (this.association.deadlineMs <= nowMs) {
+      const { timeouts } = this.association;
+      this.association.handleTimeout(nowMs);
+      // ICE looks at an idle path rarely; who misses answers has it look now.
+      if (this.association.timeouts > timeouts) this.#ice?.act((agent) => agent.probe(nowMs));
+    }
     this.#arm();
   }
 

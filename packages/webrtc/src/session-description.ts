@@ -4,6 +4,7 @@
  * far that the answer can turn them down in their place.
  */
 
+import { copyToKeep } from '@claw/base';
 import type { Fingerprint, FingerprintAlgorithm } from '@claw/dtls';
 import { type Candidate, formatCandidate, type IceParameters, type LocalCandidate, parseCandidate } from '@claw/ice';
 import { engineError } from './errors.ts';
@@ -178,7 +179,7 @@ function fingerprintOf(text: string): Fingerprint {
   const known = ALGORITHMS[algorithm.toLowerCase()];
   if (!known) throw invalid(`it has a fingerprint by ${algorithm.slice(0, 20)}, not by SHA-256 or better`);
   if (!/^[\da-f]{2}(?::[\da-f]{2})*$/i.test(hex)) throw invalid('a fingerprint is malformed');
-  return { algorithm: known, value: Buffer.from(hex.replaceAll(':', ''), 'hex') };
+  return { algorithm: known, value: copyToKeep(Buffer.from(hex.replaceAll(':', ''), 'hex')) };
 }
 
 function setupOf(text: string | undefined): Setup {
@@ -194,7 +195,7 @@ function numberOf(name: string, text: string | undefined, standard: number, most
 
 function initOf(text: string | undefined): Buffer | undefined {
   if (text === undefined || !/^[\da-z+/]{4,4096}={0,2}$/i.test(text)) return undefined; // an extension: without it there is a handshake
-  return Buffer.from(text, 'base64');
+  return copyToKeep(Buffer.from(text, 'base64'));
 }
 
 function candidateOf(text: string): Candidate[] {

@@ -1,9 +1,9 @@
 /**
  * Consent freshness (RFC 7675): the pair in use is asked every five seconds, and
  * after thirty without an answer nothing is sent on it any more. An answer that is
- * late is asked for again soon, so that a dead path shows within seconds; pairs
- * held in reserve are asked less often, which also keeps NAT mappings open
- * (RFC 8445 §11).
+ * late is asked for again soon, so that a dead path shows within seconds. A pair on
+ * which nothing moves, in use or in reserve, is asked less often, which also keeps
+ * NAT mappings open (RFC 8445 §11).
  */
 
 import type { Random } from '@claw/base';
@@ -14,13 +14,15 @@ export type Liveness = 0 | 1 | 2;
 
 interface Watch {
   dueMs: number;
+  /** Application packets both ways when it last answered. */
+  packets: number;
   /** When the first check left that has not been answered. */
   silentSinceMs: number | undefined;
   isSilent: boolean;
 }
 
-/** Of pairs in reserve; NATs keep UDP mappings for 30 s or more. */
-const RESERVE_INTERVAL_MS = 15_000;
+/** Of pairs that carry nothing; NATs keep UDP mappings for 30 s or more. */
+const IDLE_INTERVAL_MS = 15_000;
 const RESERVE_PAIRS = 4;
 const RETRY_MS = 500;
 
@@ -37,7 +39,10 @@ export class ConsentMonitor {
   /** Call when any check of the pair was answered. */
   answered(pair: CandidatePair, isActive: boolean, nowMs: number): void {
     if (!this.#watches.has(pair) && this.#watches.size > RESERVE_PAIRS && !isActive) return;
-    this.#watches.set(pair, { dueMs: nowMs + this.#intervalMs(isActive), silentSinceMs: undefined, isSilent: false });
+    const packets = pair.packetsSent + pair.packetsReceived;
+    const isBusy = isActive && packets !== this.#watches.get(pair)?.packets;
+    const dueMs = nowMs + this.#intervalMs(isBusy);
+    this.#watches.set(pair, { dueMs, packets, silentSinceMs: undefined, isSilent: false });
   }
 
   forget(pair: CandidatePair): void {
@@ -53,7 +58,7 @@ export class ConsentMonitor {
     const watch = this.#watches.get(pair);
     const dueMs = nowMs + this.#intervalMs(true);
     if (watch) watch.dueMs = Math.min(watch.dueMs, dueMs);
-    else this.#watches.set(pair, { dueMs, silentSinceMs: undefined, isSilent: false });
+    else this.#watches.set(pair, { dueMs, packets: -1, silentSinceMs: undefined, isSilent: false });
   }
 
   /** Asks all pairs that are watched now: somebody suspects the path. */
@@ -109,8 +114,8 @@ export class ConsentMonitor {
     return silentSinceMs + this.#timing.disconnectedMs + answerMs;
   }
 
-  #intervalMs(isActive: boolean): number {
-    const intervalMs = isActive ? this.#timing.consentIntervalMs : RESERVE_INTERVAL_MS;
+  #intervalMs(isBusy: boolean): number {
+    const intervalMs = isBusy ? this.#timing.consentIntervalMs : IDLE_INTERVAL_MS;
     return intervalMs * (0.8 + 0.4 * this.#random.fraction());
   }
 }

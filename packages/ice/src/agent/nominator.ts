@@ -13,10 +13,8 @@ import type { IceTiming } from './types.ts';
 
 type LivenessOf = (pair: CandidatePair) => Liveness;
 
-/** Untried pairs that are kept after a direct pair was nominated, for a later failover; of TCP, one. */
+/** Untried pairs that are kept after a direct pair was nominated, for a later failover. */
 const KEPT_UNTRIED = 4;
-/** When the one over TCP is tried: by then the session has its bandwidth. */
-const TCP_RESERVE_MS = 2000;
 
 export class Nominator {
   readonly #timing: Required<IceTiming>;
@@ -64,18 +62,16 @@ export class Nominator {
   }
 
   /** After a direct pair was nominated: no further checks but a few for later (RFC 8445 §8.1.2). */
-  settle(session: Session, nowMs: number, hush: (pair: CandidatePair) => void): void {
+  settle(session: Session, hush: (pair: CandidatePair) => void): void {
     if (!session.selected?.isDirect) return;
-    session.list.tcpFromMs = nowMs + TCP_RESERVE_MS;
+    // A connection is made when the path has died, and not before.
+    session.list.tcpFromMs = Number.POSITIVE_INFINITY;
     let kept = 0;
-    let hasTcp = false;
     for (const pair of [...session.list.pairs()]) {
       if (pair.state === 'in-progress') hush(pair);
       else if (pair.state === 'frozen' || pair.state === 'waiting') {
-        const isTcp = pair.remote.protocol === 'tcp';
-        if (pair.quality < 2 && kept < KEPT_UNTRIED && !(isTcp && hasTcp)) kept += 1;
+        if (pair.quality < 2 && kept < KEPT_UNTRIED) kept += 1;
         else session.list.delete(pair);
-        hasTcp ||= isTcp;
       }
     }
   }

@@ -79,7 +79,7 @@ export class PathKeeper {
   nominated(pair: CandidatePair, nowMs: number): void {
     if (this.session.selected !== pair) return;
     this.#endPrevious(nowMs);
-    this.#nominator.settle(this.session, nowMs, (other) => this.#events.hush(other, nowMs));
+    this.#nominator.settle(this.session, (other) => this.#events.hush(other, nowMs));
     this.choose(nowMs);
   }
 

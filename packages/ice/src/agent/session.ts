@@ -135,6 +135,7 @@ export class Session {
 
   /** All pairs anew, as after a failure: what was valid may work again, what failed may have come up. */
   recheckAll(): void {
+    this.list.tcpFromMs = Number.NEGATIVE_INFINITY;
     for (const base of this.#bases) {
       for (const remote of this.remoteCandidates) if (!this.list.find(base, remote)) this.#pair(base, remote);
     }

@@ -143,7 +143,7 @@ export interface IceTiming {
   readonly tcpDelayMs?: number;
   /** First retransmission time-out where no round trip is known. Default 200 ms. */
   readonly rtoMs?: number;
-  /** Between consent checks, ± 20 %. Default 5,000 (RFC 7675 §5.1). */
+  /** Between consent checks of a pair that carries data, ± 20 %. Default 5,000 (RFC 7675 §5.1). */
   readonly consentIntervalMs?: number;
   /** Without an answer. Default 30,000. */
   readonly consentExpiryMs?: number;
