@@ -22,6 +22,8 @@ export interface Verdict {
 
 const CONNECT_LIMIT_MS = 90_000;
 const TRAFFIC_LIMIT_MS = 600_000;
+/** A path that failed may come back. */
+const STAYS_DOWN_MS = 10_000;
 /** ICE's consent expires after 30 s; the peer may have sent its last sign of life then. */
 const AGREE_LIMIT_MS = 90_000;
 /** A lost deletion leaves an allocation for 600 s. */
@@ -116,14 +118,17 @@ export async function runScenario(scenario: StackScenario): Promise<Verdict> {
   if (connectedAtMs !== undefined) {
     for (const incident of scenario.incidents) stacks.later(incident.atMs, () => stacks.apply(incident));
     const closings = new Set(traffic.filter(({ plan }) => plan.isClosed));
+    let downSinceMs = Number.POSITIVE_INFINITY;
     const isOver = () => {
+      downSinceMs = isDown() ? Math.min(downSinceMs, stacks.nowMs) : Number.POSITIVE_INFINITY;
       for (const each of closings) {
         // Closing ends both directions, so it waits for all.
         if (!each.isDone || each.ends[each.plan.opener]?.readyState !== 'open') continue;
         closings.delete(each);
         each.ends[each.plan.opener]?.close();
       }
-      return isDown() || (traffic.every((each) => each.isDone && each.isClosedAsPlanned) && closings.size === 0);
+      if (stacks.nowMs - downSinceMs >= STAYS_DOWN_MS) return true;
+      return !isDown() && traffic.every((each) => each.isDone && each.isClosedAsPlanned) && closings.size === 0;
     };
     await stacks.run(TRAFFIC_LIMIT_MS, isOver);
     // Late twins of messages would come now.

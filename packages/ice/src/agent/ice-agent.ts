@@ -66,6 +66,7 @@ export class IceAgent {
   #hasGathered = false;
   #saidComplete = false;
   #packetsIgnored = 0;
+  #isGathersTurn = false;
   /** How often the time-outs may have changed. */
   #runs = 0;
 
@@ -418,8 +419,8 @@ export class IceAgent {
     this.#path.handleTimeout(nowMs);
     this.#handleTcp(nowMs);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
-    for (let isGathersTurn = false; this.#pacer.isOpen(nowMs); isGathersTurn = !isGathersTurn) {
-      const started = isGathersTurn
+    for (; this.#pacer.isOpen(nowMs); this.#isGathersTurn = !this.#isGathersTurn) {
+      const started = this.#isGathersTurn
         ? this.#gatherer.startNext(nowMs) || this.#session.checkNext(nowMs)
         : this.#session.checkNext(nowMs) || this.#gatherer.startNext(nowMs);
       if (!started) break;

@@ -84,12 +84,14 @@ export class PathKeeper {
   }
 
   baseLost(base: Base, nowMs: number): void {
+    const hadPath = this.active !== undefined;
     for (const session of [this.session, this.previous]) {
       for (const pair of session?.list.pairs() ?? []) if (pair.base === base) this.#consent.forget(pair);
       session?.removeBase(base);
     }
     this.choose(nowMs);
-    if (!this.active) this.#events.onDead(nowMs);
+    // Else it was one that was tried in vain, such as a connection that was refused.
+    if (hadPath && !this.active) this.#events.onDead(nowMs);
   }
 
   probe(nowMs: number): void {
