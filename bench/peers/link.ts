@@ -7,8 +7,8 @@ import { silentLogger, systemClock, systemRandom } from '@claw/base';
 import type { Carrier, NodeId, RtcEngine, RtcPeerConnection, RtcSessionDescription } from '@claw/contracts';
 import { CertificatePool, type KeyHolderProcess, openKeyHolder } from '@claw/identity';
 import { DEFAULT_SESSION_LIMITS, type Link, LinkKeeper, type MessageChannel } from '@claw/link';
-import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
 import { openRouter, type Router } from '@claw/signaling';
+import { createWebrtcEngine } from '@claw/webrtc';
 import { type Endpoint, type EndpointOptions, mapCandidate } from './endpoint.ts';
 
 /** What a daemon has long before it connects: its key, its certificates. */
@@ -78,8 +78,8 @@ export function openLink(host: LinkHost, peer: PeerAddress, { role, pipe, mapPor
       keyHolder,
       certificates,
       engine: mapPort
-        ? delayed(createNodeDataChannelEngine({ bindAddress: HOST }), mapPort)
-        : createNodeDataChannelEngine({ bindAddress: HOST }),
+        ? delayed(createWebrtcEngine({ addresses: [HOST] }), mapPort)
+        : createWebrtcEngine({ addresses: [HOST] }),
       rtc: () => ({}),
       policy: () => ({ integrity: 'require' }),
       limits: DEFAULT_SESSION_LIMITS,

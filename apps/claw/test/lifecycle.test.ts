@@ -32,7 +32,7 @@ describe('claw', () => {
       pid,
       home: machine.home,
       uptimeMs: expect.any(Number),
-      engine: expect.stringMatching(/^libdatachannel /),
+      engine: 'claw webrtc',
       memory: { rssBytes: expect.any(Number) },
       key: { protection: 'none', confined: expect.any(Boolean), detail: expect.any(String), pid: expect.any(Number) },
       carriers: [],

@@ -4,8 +4,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createLogger, systemClock, systemRandom } from '@claw/base';
 import type { PeerRecord } from '@claw/identity';
-import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
 import { MemoryNetwork, temporaryDirectory, until } from '@claw/testkit';
+import { createWebrtcEngine } from '@claw/webrtc';
 import { Node } from '../src/index.ts';
 
 export interface NodePair extends AsyncDisposable {
@@ -24,7 +24,7 @@ export interface NodePair extends AsyncDisposable {
 export async function openNodePair(settings: { lender?: object; user?: object } = {}): Promise<NodePair> {
   const directory = temporaryDirectory();
   const log: NodePair['log'][number][] = [];
-  const engine = createNodeDataChannelEngine({
+  const engine = createWebrtcEngine({
     onHandlerError: (error) => log.push({ name: 'engine', event: 'failed', detail: String(error) }),
   });
   const envelopes = new MemoryNetwork();

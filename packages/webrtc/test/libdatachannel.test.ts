@@ -1,5 +1,5 @@
 import type { RtcEngine } from '@claw/contracts';
-import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
+import { createNodeDataChannelEngine } from '@claw/libdatachannel';
 import { connectPair } from '@claw/testkit';
 import { describe, expect, it } from 'vitest';
 import { createWebrtcEngine } from '../src/index.ts';

@@ -3,7 +3,7 @@
 import { type Logger, systemClock, systemRandom } from '@claw/base';
 import { Node, openNodeApi } from '@claw/gateway';
 import type { KeyUnlock } from '@claw/identity';
-import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
+import { createWebrtcEngine } from '@claw/webrtc';
 
 export interface RunOptions {
   readonly home: string;
@@ -26,7 +26,7 @@ export async function runDaemon({ home, unlock, logger }: RunOptions): Promise<R
   const node = await Node.open({
     home,
     unlock,
-    engine: createNodeDataChannelEngine({
+    engine: createWebrtcEngine({
       onHandlerError: (error) => logger.error('engine.handler-failed', { detail: String(error) }),
     }),
     clock: systemClock,

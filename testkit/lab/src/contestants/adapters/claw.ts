@@ -11,11 +11,12 @@ import { silentLogger, systemClock, systemRandom } from '@claw/base';
 import type { Carrier, NodeId } from '@claw/contracts';
 import { CertificatePool, type KeyHolderProcess, openKeyHolder } from '@claw/identity';
 import { DEFAULT_SESSION_LIMITS, type Link, LinkKeeper, type MessageChannel } from '@claw/link';
-import { createNodeDataChannelEngine } from '@claw/link/node-datachannel';
 import { openRouter, type Router } from '@claw/signaling';
+import { createWebrtcEngine } from '@claw/webrtc';
 import type { Adapter, PathFacts, PeerContext, PrepareContext } from '../contract.ts';
 import { BaseSession } from './base-session.ts';
-import { icePath, iceServersOf, loopbackOf } from './ice.ts';
+import { icePath, iceServersOf } from './ice.ts';
+import { ownEngineOptions } from './own-engine.ts';
 import { packageVersion } from './packages.ts';
 
 /** What a daemon has long before it connects. */
@@ -35,7 +36,7 @@ export function createClawAdapter(): Adapter {
   let node: ClawNode | undefined;
   return {
     name: 'claw',
-    version: async () => `@claw/link over ${await packageVersion('node-datachannel', true)}`,
+    version: () => packageVersion('@claw/link', true),
     async prepare(context): Promise<ClawFacts> {
       node = await openNode(context);
       const { keyHolder, sealingKey } = node;
@@ -116,13 +117,13 @@ class ClawSession extends BaseSession {
 
   #openKeeper(): LinkKeeper {
     const { keyHolder, certificates } = this.#node;
-    const bindAddress = loopbackOf(this.#context);
+    const { services } = this.#context;
     const sealingKey = Buffer.from(this.#peer.sealingKey, 'base64');
     return new LinkKeeper({
       environment: {
         ...{ keyHolder, certificates },
-        engine: createNodeDataChannelEngine(bindAddress === undefined ? {} : { bindAddress }),
-        rtc: () => ({ iceServers: iceServersOf(this.#context.services, ['udp', 'tcp', 'tls']) }),
+        engine: createWebrtcEngine(ownEngineOptions(this.#context)),
+        rtc: () => ({ iceServers: iceServersOf(services, ['udp', 'tcp', 'tls']) }),
         policy: () => ({ integrity: 'require' }),
         limits: DEFAULT_SESSION_LIMITS,
         clock: systemClock,

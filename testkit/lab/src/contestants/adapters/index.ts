@@ -14,7 +14,7 @@ export interface ContestantEntry {
 
 export const CONTESTANTS: Readonly<Record<string, ContestantEntry>> = {
   claw: {
-    about: 'our link: LinkKeeper over signals carried by hand, node-datachannel as engine',
+    about: 'our link: LinkKeeper over signals carried by hand, our own WebRTC stack as engine',
     load: async () => (await import('./claw.ts')).createClawAdapter(),
   },
   'claw-webrtc': {

@@ -4,13 +4,13 @@
  * reliably when its buffer has drained, so the amount is looked at again and again.
  */
 
-import { readFileSync } from 'node:fs';
 import { errorText, type Timer } from '@claw/base';
 import type { Adapter, PathFacts, PeerContext } from '../contract.ts';
 import { sharedClock } from '../shared-clock.ts';
 import { BaseSession } from './base-session.ts';
 import { Gate } from './gate.ts';
 import { type IceServer, icePath, iceServersOf, loopbackOf } from './ice.ts';
+import { ownEngineOptions } from './own-engine.ts';
 import { loadInstalled, packageVersion } from './packages.ts';
 import { type StatsReport, selectedPath } from './webrtc-stats.ts';
 
@@ -96,17 +96,8 @@ export function createWebRtcAdapter(name: keyof typeof ENGINES): Adapter {
 
 function configurationOf(name: string, context: PeerContext, { transports }: Engine): Record<string, unknown> {
   const iceServers: IceServer[] = iceServersOf(context.services, transports);
+  if (name === 'claw-webrtc') return { iceServers, ...ownEngineOptions(context) };
   const loopback = loopbackOf(context);
-  if (name === 'claw-webrtc') {
-    const { turn, httpProxy } = context.services;
-    const proxy = context.proxyOnly ? httpProxy : undefined;
-    return {
-      iceServers,
-      ...(turn ? { ca: readFileSync(turn.caFile, 'utf8') } : {}),
-      ...(proxy ? { proxy } : {}),
-      ...(loopback === undefined ? {} : { addresses: [loopback] }),
-    };
-  }
   return { iceServers, ...(name === 'werift' && loopback && { iceAdditionalHostAddresses: [loopback] }) };
 }
 

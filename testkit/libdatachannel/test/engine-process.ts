@@ -1,6 +1,6 @@
 /** A process for engine-lifetime.test.ts: connects to itself, then ends as argv[2] says. */
 
-import { createNodeDataChannelEngine } from '../src/node-datachannel/index.ts';
+import { createNodeDataChannelEngine } from '../src/index.ts';
 
 const engine = createNodeDataChannelEngine({ bindAddress: '127.0.0.1' });
 const left = engine.createPeerConnection({});

@@ -1,7 +1,7 @@
 import { fuzzRuns } from '@claw/testkit';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createNodeDataChannelEngine } from '../src/node-datachannel/index.ts';
+import { createNodeDataChannelEngine } from '../src/index.ts';
 
 const engine = createNodeDataChannelEngine({ bindAddress: '127.0.0.1' });
 const refusal = expect.objectContaining({ code: 'ENGINE_DESCRIPTION_INVALID' });

@@ -2,8 +2,8 @@ import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { createNodeDataChannelEngine } from '../src/node-datachannel/index.ts';
-import { heldConnections } from '../src/node-datachannel/native-lifetime.ts';
+import { createNodeDataChannelEngine } from '../src/index.ts';
+import { heldConnections } from '../src/native-lifetime.ts';
 
 const engine = createNodeDataChannelEngine({ bindAddress: '127.0.0.1' });
 
