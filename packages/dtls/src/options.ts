@@ -65,7 +65,7 @@ export interface DtlsOptions {
   /** Sends one datagram, whose memory is the callee's from then on. */
   readonly send: (datagram: Buffer) => void;
   readonly onEvent: (event: DtlsEvent) => void;
-  /** `bytes` are valid until it returns. */
+  /** The memory of `bytes` is the callee's from then on. */
   readonly onApplicationData: (bytes: Buffer) => void;
 }
 

@@ -221,7 +221,7 @@ export class DataTransport {
         else agent.sendDatagram(datagram, this.nowMs);
       },
       onEvent: (event) => this.#onDtlsEvent(event),
-      onApplicationData: (bytes) => this.association.receive(Buffer.from(bytes), this.nowMs),
+      onApplicationData: (bytes) => this.association.receive(bytes, this.nowMs),
     });
     this.#fitPath();
     this.#driveDtls((dtls, nowMs) => dtls.start(nowMs));
