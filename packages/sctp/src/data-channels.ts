@@ -50,7 +50,8 @@ export class DataChannels {
   /** Opened before ids could be given. */
   #waiting: DataChannel[] = [];
   #maxSendBytes: number;
-  #nextId = 0;
+  /** Below twice this all of our ids are taken. */
+  #searchFrom = 0;
 
   constructor(association: SctpAssociation, options: DataChannelsOptions = {}) {
     this.#association = association;
@@ -120,15 +121,19 @@ export class DataChannels {
     channel.markOpen();
   }
 
+  /** The lowest, as in libwebrtc, of which many have no streams above 1,023 whatever their INIT says. */
   #freeId(): number {
     const parity = this.isDtlsClient ? 0 : 1;
-    const { maxStreams } = this.#association;
-    for (let tries = 0; tries <= maxStreams / 2; tries++) {
-      const id = this.#nextId * 2 + parity;
-      this.#nextId = id + 2 < maxStreams ? this.#nextId + 1 : 0;
-      if (id < maxStreams && !this.#channels.has(id)) return id;
-    }
-    throw sctpError('SCTP_NO_STREAM_ID', 'open: all stream ids are taken');
+    let id = this.#searchFrom * 2 + parity;
+    while (this.#channels.has(id)) id += 2;
+    if (id >= this.#association.maxStreams) throw sctpError('SCTP_NO_STREAM_ID', 'open: all stream ids are taken');
+    this.#searchFrom = id >> 1;
+    return id;
+  }
+
+  #forget(id: number): void {
+    this.#channels.delete(id);
+    this.#searchFrom = Math.min(this.#searchFrom, id >> 1);
   }
 
   /** Channels that were opened before there were ids. One that gets none, or has one that the peer has not, ends. */
@@ -138,7 +143,7 @@ export class DataChannels {
     const agreed = [...this.#channels];
     for (const [id, channel] of agreed) {
       if (id >= this.#association.maxStreams) channel.finish();
-      if (channel.isFinished) this.#channels.delete(id);
+      if (channel.isFinished) this.#forget(id);
       else this.#start(channel, nowMs);
     }
     for (const channel of waiting) {
@@ -209,13 +214,14 @@ export class DataChannels {
 
   #finishIfDone(channel: DataChannel, id: number): void {
     if (!channel.isPeerReset || !channel.isResetDone) return;
-    this.#channels.delete(id);
+    this.#forget(id);
     channel.finish();
   }
 
   #finishAll(error?: Error): void {
     const channels = [...this.#channels.values(), ...this.#waiting];
     this.#channels.clear();
+    this.#searchFrom = 0;
     this.#waiting = [];
     for (const channel of channels) channel.finish(error);
   }

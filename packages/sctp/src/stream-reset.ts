@@ -22,7 +22,20 @@ export interface StreamResetHost {
 
 const Result = { nothingToDo: 0, performed: 1, denied: 2, badSequence: 5, inProgress: 6 } as const;
 const NEVER = Number.POSITIVE_INFINITY;
-const MAX_STREAMS_A_REQUEST = 256;
+/** What usrsctp takes: it reads 512 bytes of a parameter. */
+const MAX_STREAMS_A_REQUEST = 200;
+
+const NO_CHUNK = Buffer.alloc(0);
+const POSTPONED_ONCE_MORE = 2;
+
+interface Request {
+  readonly streamIds: readonly number[];
+  /** The numbers that it went by. */
+  readonly sequences: number[];
+  chunk: Buffer;
+  /** Answers that it is in progress. */
+  postponed: number;
+}
 
 interface PeerRequest {
   readonly sequence: number;
@@ -37,7 +50,7 @@ export class StreamReset {
   readonly #host: StreamResetHost;
   readonly #ending = new Set<number>();
   #nextSequence: number;
-  #request: { readonly sequence: number; readonly streamIds: readonly number[]; readonly chunk: Buffer } | undefined;
+  #request: Request | undefined;
   #peerSequence: number;
   #lastResult: number = Result.nothingToDo;
   #deferred: PeerRequest | undefined;
@@ -63,20 +76,16 @@ export class StreamReset {
     if (this.#request || this.#ending.size === 0) return;
     const streamIds = [...this.#ending].slice(0, MAX_STREAMS_A_REQUEST);
     for (const id of streamIds) this.#ending.delete(id);
-    const value = Buffer.alloc(12 + 2 * streamIds.length);
-    writeU32(value, 0, this.#nextSequence);
-    writeU32(value, 4, (this.#peerSequence - 1) >>> 0);
-    writeU32(value, 8, this.#host.lastSentTsn());
-    streamIds.forEach((id, at) => writeU16(value, 12 + 2 * at, id));
-    const chunk = encodeChunk(ChunkType.reconfig, 0, encodeParameter(ParameterType.outgoingReset, value));
-    this.#request = { sequence: this.#nextSequence, streamIds, chunk };
-    this.#nextSequence = (this.#nextSequence + 1) >>> 0;
+    this.#request = { streamIds, sequences: [], chunk: NO_CHUNK, postponed: 0 };
+    this.#number(this.#request);
     this.timeouts = 0;
     this.#transmit(rtoMs, nowMs);
   }
 
   onTimeout(rtoMs: number, nowMs: number): void {
     this.timeouts++;
+    // libwebrtc of before 2026 repeats that a request is in progress until it comes under a new number.
+    if (this.#request && this.#request.postponed >= POSTPONED_ONCE_MORE) this.#number(this.#request);
     this.#transmit(rtoMs * 2 ** Math.min(this.timeouts, 6), nowMs);
   }
 
@@ -102,6 +111,20 @@ export class StreamReset {
     if (request && this.#host.hasAllThrough(request.lastTsn)) this.#perform(request);
   }
 
+  /** Gives the request the next number. */
+  #number(request: Request): void {
+    const { streamIds, sequences } = request;
+    const value = Buffer.alloc(12 + 2 * streamIds.length);
+    writeU32(value, 0, this.#nextSequence);
+    writeU32(value, 4, (this.#peerSequence - 1) >>> 0);
+    writeU32(value, 8, this.#host.lastSentTsn());
+    streamIds.forEach((id, at) => writeU16(value, 12 + 2 * at, id));
+    request.chunk = encodeChunk(ChunkType.reconfig, 0, encodeParameter(ParameterType.outgoingReset, value));
+    request.postponed = 0;
+    sequences.push(this.#nextSequence);
+    this.#nextSequence = (this.#nextSequence + 1) >>> 0;
+  }
+
   #transmit(timeoutMs: number, nowMs: number): void {
     if (!this.#request) return;
     this.timeoutAtMs = nowMs + timeoutMs;
@@ -110,8 +133,10 @@ export class StreamReset {
 
   #onResponse(sequence: number, result: number, rtoMs: number, nowMs: number): void {
     const request = this.#request;
-    if (!request || request.sequence !== sequence) return;
+    if (!request?.sequences.includes(sequence)) return;
     if (result === Result.inProgress) {
+      if (sequence !== request.sequences.at(-1)) return;
+      request.postponed++;
       this.timeouts = 0;
       this.timeoutAtMs = nowMs + rtoMs;
       return;

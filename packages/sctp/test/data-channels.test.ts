@@ -146,7 +146,7 @@ test('a channel closed before the association is up never opens, and its id is f
   const again = pair.a.open({ isNegotiated: true, id: 0 });
   pair.connect();
   expect([...closed, again].map(({ state }) => state)).toEqual(['closed', 'closed', 'open']);
-  expect(pair.a.open().id).toBe(2);
+  expect(Array.from({ length: 3 }, () => pair.a.open().id)).toEqual([2, 4, 6]);
 });
 
 test('a paused channel stops the sender at the receive window, and nothing is lost', () => {

@@ -115,6 +115,46 @@ describe('the scheduler', () => {
   });
 });
 
+test('a reset that the peer postpones is asked for again, at last by a new number', () => {
+  const asked: number[] = [];
+  const done: number[] = [];
+  const reset = new StreamReset(
+    {
+      sendNext: (chunk) => asked.push(chunk.readUInt32BE(8)),
+      lastSentTsn: () => 0,
+      hasAllThrough: () => true,
+      peerReset: () => {},
+      resetAsked: () => {},
+      resetDone: (streamIds) => done.push(...streamIds),
+    },
+    100,
+    200,
+  );
+  const answer = (sequence: number, result: number) => {
+    const parameter = Buffer.alloc(12);
+    parameter.writeUInt16BE(16, 0);
+    parameter.writeUInt16BE(12, 2);
+    parameter.writeUInt32BE(sequence, 4);
+    parameter.writeUInt32BE(result, 8);
+    reset.onReconfig(parameter, 200, 0);
+  };
+  reset.add(7);
+  reset.pump(200, 0);
+  for (const number of [100, 100, 101]) {
+    answer(number, 6);
+    expect(reset.timeoutAtMs).toBe(200);
+    reset.onTimeout(200, 200);
+  }
+  expect(asked).toEqual([100, 100, 101, 101]);
+  // Whichever of them it answers.
+  answer(100, 1);
+  answer(101, 1);
+  expect(done).toEqual([7]);
+  reset.add(8);
+  reset.pump(200, 0);
+  expect(asked.at(-1)).toBe(102);
+});
+
 test.each([
   ['the same number', 200],
   ['a new number, as older libwebrtc does', 201],
