@@ -250,8 +250,9 @@ export class PeerSession {
     if (type === 'offer' && this.#wantsRestart) {
       this.#wantsRestart = false;
       ice.act((agent, nowMs) => agent.restart(nowMs));
-      this.#candidates = [...ice.agent.localCandidates];
     }
+    // After a restart, be it the peer's, they bear other credentials.
+    if (this.#hasGathered) this.#candidates = [...ice.agent.localCandidates];
     return { type, sdp: this.#format(type, ice) };
   }
 

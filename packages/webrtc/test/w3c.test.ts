@@ -233,6 +233,20 @@ describe('descriptions', () => {
     await expect(left.createOffer()).rejects.toMatchObject({ name: 'InvalidStateError' });
   });
 
+  it('after a restart name candidates of the new credentials, on both sides', async () => {
+    const { left, right } = await pair();
+    left.restartIce();
+    await left.setLocalDescription();
+    await right.setRemoteDescription(left.localDescription ?? { type: '' });
+    await right.setLocalDescription();
+    for (const { localDescription } of [left, right]) {
+      const sdp = localDescription?.sdp ?? '';
+      const fragments = [...sdp.matchAll(/^a=candidate:.* ufrag (\S+)/gm)].map(([, fragment]) => fragment);
+      expect(fragments).not.toEqual([]);
+      expect(new Set(fragments)).toEqual(new Set([/a=ice-ufrag:(\S+)/.exec(sdp)?.[1]]));
+    }
+  });
+
   it('taken back leave the former one', async () => {
     const { left } = await pair();
     const former = left.localDescription;
