@@ -140,7 +140,7 @@ export class Session {
       for (const remote of this.remoteCandidates) if (!this.list.find(base, remote)) this.#pair(base, remote);
     }
     for (const pair of this.list.pairs()) {
-      if (pair.state === 'failed' || pair.state === 'frozen') pair.state = 'waiting';
+      if (pair.state === 'failed' || pair.state === 'frozen') pair.state = pair.check ? 'in-progress' : 'waiting';
     }
   }
 
@@ -149,7 +149,11 @@ export class Session {
     if (!this.remote) return false;
     for (let pair = this.list.takeNext(nowMs); pair; pair = this.list.takeNext(nowMs)) {
       pair.isTriggered = false;
-      if (pair.check) continue;
+      if (pair.check) {
+        // Its answer is what it waits for.
+        if (!pair.isValid) pair.state = 'in-progress';
+        continue;
+      }
       this.startCheck(pair, pair.wantsNomination ? 'nominate' : 'check', nowMs);
       return true;
     }
@@ -180,7 +184,10 @@ export class Session {
     };
     const bytes = encodeCheck(request, (writer) => embedded.write(writer, pathOf(pair.base, pair.peer), nowMs));
     const isConsent = purpose === 'consent';
-    if (pair.check && !isConsent) transactions.cancel(pair.check);
+    if (pair.check && !isConsent) {
+      transactions.cancel(pair.check);
+      pair.check = undefined;
+    }
     if (!pair.isValid) pair.state = 'in-progress';
     if (pair.base instanceof StreamBase && !pair.base.isOpen && !events.connect(pair.base)) {
       this.#unanswered(pair, purpose, nowMs);
@@ -364,7 +371,8 @@ export class Session {
   }
 
   #unanswered(pair: CandidatePair, purpose: CheckPurpose, nowMs: number): void {
-    if (!pair.isValid) pair.state = 'failed';
+    // A consent check that died may have another check behind it.
+    if (!pair.isValid && !pair.check) pair.state = 'failed';
     this.#context.hooks.onCheck?.({ pairId: pair.id, atMs: nowMs, rttMs: undefined, isRttExact: false, purpose });
   }
 
