@@ -2,6 +2,14 @@
 
 import { connect, createServer, type Socket } from 'node:net';
 
+const REFUSAL = [
+  'HTTP/1.1 407 Proxy Authentication Required',
+  'Proxy-Authenticate: Basic realm="claw"',
+  'Content-Length: 0',
+  'Connection: close',
+  '\r\n',
+].join('\r\n');
+
 export interface ConnectProxy extends AsyncDisposable {
   readonly port: number;
   /** Targets that were asked for with the right password. */
@@ -22,7 +30,7 @@ export async function startConnectProxy(username: string, password: string): Pro
       const target = /^CONNECT (\S+):(\d+) HTTP\/1\.1\r\n/.exec(text);
       if (!target || !text.includes(`\r\nProxy-Authorization: ${expected}\r\n`)) {
         refusals += 1;
-        socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
+        socket.end(REFUSAL);
         return;
       }
       tunnels.push(`${target[1]}:${target[2]}`);

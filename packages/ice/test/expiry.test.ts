@@ -1,7 +1,8 @@
 /** Consent that expires while a check of the same pair is on its way. */
 
 import { expect, it } from 'vitest';
-import { encodeCheckSuccess } from '../src/agent/check-messages.ts';
+import { encodeCheckError, encodeCheckSuccess } from '../src/agent/check-messages.ts';
+import { ATTRIBUTE } from '../src/stun/constants.ts';
 import { decodeStun } from '../src/stun/message.ts';
 import { BareAgent, LOCAL, PEER } from './bare-agent.ts';
 
@@ -42,4 +43,23 @@ it('fails the pair, which waits for that check when everything is tried anew', (
   expect(pairOf(LOCAL.address)?.state).toBe('in-progress');
   answer(first);
   expect(agent.isWritable).toBe(true);
+});
+
+it('and a nomination that meets a role conflict is made again by the other role, once', () => {
+  const bare = new BareAgent();
+  const { agent } = bare;
+  const id = bare.open();
+  bare.meet();
+  bare.answerChecks(id);
+  expect(agent.isWritable).toBe(true);
+  bare.wait(10);
+  const nominations = bare.take('request').filter(({ message }) => message.attributes.has(ATTRIBUTE.useCandidate));
+  expect(nominations).toHaveLength(1);
+  for (const { message, remote } of nominations) {
+    bare.hear(id, encodeCheckError(message, 487, 'Role Conflict', { password: PEER.password }), remote);
+  }
+  expect(agent.isControlling).toBe(false);
+  bare.wait(10);
+  expect(bare.take('request')).toHaveLength(1);
+  expect(agent.stats().pairs.map(({ state }) => state)).toEqual(['succeeded']);
 });

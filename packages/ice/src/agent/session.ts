@@ -151,7 +151,7 @@ export class Session {
       pair.isTriggered = false;
       if (pair.check) {
         // Its answer is what it waits for.
-        if (!pair.isValid) pair.state = 'in-progress';
+        pair.state = pair.isValid ? 'succeeded' : 'in-progress';
         continue;
       }
       this.startCheck(pair, pair.wantsNomination ? 'nominate' : 'check', nowMs);
@@ -188,7 +188,7 @@ export class Session {
       transactions.cancel(pair.check);
       pair.check = undefined;
     }
-    if (!pair.isValid) pair.state = 'in-progress';
+    pair.state = pair.isValid ? 'succeeded' : 'in-progress';
     if (pair.base instanceof StreamBase && !pair.base.isOpen && !events.connect(pair.base)) {
       this.#unanswered(pair, purpose, nowMs);
       return;
