@@ -47,6 +47,8 @@ export class DataChannels {
   readonly #association: SctpAssociation;
   readonly #options: DataChannelsOptions;
   readonly #channels = new Map<number, DataChannel>();
+  /** What the peer did with channels to come, by the id that the one before still has. Messages fill the receive window. */
+  readonly #held = new Map<number, (() => void)[]>();
   /** Opened before ids could be given. */
   #waiting: DataChannel[] = [];
   #maxSendBytes: number;
@@ -168,11 +170,19 @@ export class DataChannels {
   #onMessage(streamId: number, ppid: number, data: Buffer): void {
     const channel = this.#channels.get(streamId);
     const { nowMs } = this.#association;
-    if (ppid === Ppid.dcep) {
+    if (channel?.isPeerReset) this.#hold(streamId, () => this.#onMessage(streamId, ppid, data));
+    else if (ppid === Ppid.dcep) {
       this.#association.release(data.length, nowMs);
       this.#onDcep(streamId, data, channel, nowMs);
     } else if (channel) channel.deliver(ppid, data, nowMs);
     else this.#association.release(data.length, nowMs);
+  }
+
+  /** The peer has done with the channel and begun the next one, for its answer to our reset was lost: we wait for that. */
+  #hold(streamId: number, act: () => void): void {
+    const held = this.#held.get(streamId);
+    if (held) held.push(act);
+    else this.#held.set(streamId, [act]);
   }
 
   #onDcep(streamId: number, data: Buffer, channel: DataChannel | undefined, nowMs: number): void {
@@ -197,6 +207,10 @@ export class DataChannels {
     for (const id of streamIds.length > 0 ? streamIds : [...this.#channels.keys()]) {
       const channel = this.#channels.get(id);
       if (!channel) continue;
+      if (this.#held.has(id)) {
+        this.#hold(id, () => this.#onPeerReset([id]));
+        continue;
+      }
       channel.isPeerReset = true;
       channel.markClosing();
       // Once each: a second reset of ours could hit the next channel of this id, and libwebrtc stumbles over it.
@@ -216,11 +230,15 @@ export class DataChannels {
     if (!channel.isPeerReset || !channel.isResetDone) return;
     this.#forget(id);
     channel.finish();
+    const held = this.#held.get(id) ?? [];
+    this.#held.delete(id);
+    for (const act of held) act();
   }
 
   #finishAll(error?: Error): void {
     const channels = [...this.#channels.values(), ...this.#waiting];
     this.#channels.clear();
+    this.#held.clear();
     this.#searchFrom = 0;
     this.#waiting = [];
     for (const channel of channels) channel.finish(error);
