@@ -50,6 +50,8 @@ export class StreamReset {
   readonly #host: StreamResetHost;
   readonly #ending = new Set<number>();
   #nextSequence: number;
+  /** The number of the last request that the peer has done with. */
+  #answeredSequence: number;
   #request: Request | undefined;
   #peerSequence: number;
   #lastResult: number = Result.nothingToDo;
@@ -59,6 +61,7 @@ export class StreamReset {
   constructor(host: StreamResetHost, localTsn: number, peerTsn: number) {
     this.#host = host;
     this.#nextSequence = localTsn;
+    this.#answeredSequence = (localTsn - 1) >>> 0;
     this.#peerSequence = peerTsn;
   }
 
@@ -141,6 +144,15 @@ export class StreamReset {
       this.timeoutAtMs = nowMs + rtoMs;
       return;
     }
+    const expected = (this.#answeredSequence + 1) >>> 0;
+    if (result === Result.badSequence && sequence !== expected) {
+      // A request that was numbered anew was answered by its old number, and the new one never arrived.
+      if (sequence !== request.sequences.at(-1)) return;
+      this.#nextSequence = expected;
+      this.#number(request);
+      return this.#transmit(rtoMs, nowMs);
+    }
+    this.#answeredSequence = sequence;
     this.#request = undefined;
     this.timeoutAtMs = NEVER;
     this.#host.resetDone(request.streamIds, result === Result.performed || result === Result.nothingToDo);
