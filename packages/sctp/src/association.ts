@@ -256,6 +256,11 @@ export class SctpAssociation {
     });
   }
 
+  /** Packets that arrived together: what they ask for is sent once, at the end. */
+  together(nowMs: number, receive: () => void): void {
+    this.#run(nowMs, receive);
+  }
+
   #run(nowMs: number, work: () => void): void {
     this.#nowMs = nowMs;
     if (this.#isBusy) {

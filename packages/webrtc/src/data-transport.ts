@@ -268,6 +268,8 @@ export class DataTransport {
     this.#path = pair;
     this.#startDtls();
     this.#fitPath();
+    // Ours write the length of every record.
+    if (this.#remote && this.#remote.maxDatagramBytes > 0) this.#ice?.allowJoining();
     if (isMove) this.association.pathChanged(this.nowMs, this.#maxPacketBytes);
     else this.#associate();
     this.#arm();
@@ -299,7 +301,8 @@ export class DataTransport {
   #receive(bytes: Uint8Array): void {
     if (this.#isClosed) return;
     if (this.#dtls) {
-      this.#driveDtls((dtls, nowMs) => dtls.receive(bytes, nowMs));
+      // There may be many records in it.
+      this.association.together(this.nowMs, () => this.#driveDtls((dtls, nowMs) => dtls.receive(bytes, nowMs)));
       this.#arm();
     } else if (this.#early.length < MAX_EARLY_DATAGRAMS) {
       this.#early.push(Buffer.from(bytes));

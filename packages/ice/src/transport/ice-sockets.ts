@@ -33,6 +33,8 @@ export interface Closable {
 export interface IceSocket extends Closable {
   /** `prefix`, if any, and `bytes` as one datagram or one piece of the stream. What cannot leave is lost; never throws. */
   send(bytes: Uint8Array, remote: TransportAddress, prefix: Uint8Array | undefined): void;
+  /** Packets that arrived together may come as one, if each says how long it is. */
+  allowJoining?(): void;
 }
 
 export interface TcpTarget {

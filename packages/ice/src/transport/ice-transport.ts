@@ -80,6 +80,11 @@ export class IceTransport implements AsyncDisposable {
     this.act((agent, nowMs) => agent.addRemoteCandidate(candidate, nowMs));
   }
 
+  /** The peer's packets say how long they are: the sockets may hand over several as one. */
+  allowJoining(): void {
+    for (const carrier of this.#carriers.values()) carrier.allowJoining?.();
+  }
+
   /** Calls the agent with the time and sets the timer anew: the way to all methods that take `nowMs`. */
   act<T>(call: (agent: IceAgent, nowMs: number) => T): T {
     const wasBusy = this.#isBusy;
