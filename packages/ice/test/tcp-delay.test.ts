@@ -5,7 +5,7 @@ import { expect, it } from 'vitest';
 import { twoPaths } from './networks.ts';
 import { SimTransport, trickle } from './sim-transport.ts';
 
-it('opens no connection while UDP works, and tries one when the path has died', async () => {
+it('neither connects nor listens while UDP works, and does both when the path has died', async () => {
   using net = openSimnet(twoPaths(), { seed: 1 });
   const connects: number[] = [];
   const egress = ({ kind }: { kind: string }) => {
@@ -20,7 +20,11 @@ it('opens no connection while UDP works, and tries one when the path has died', 
   await net.run(10_000);
   expect(a.agent.stats().selected?.remote.protocol).toBe('udp');
   expect(connects).toEqual([]);
+  const isListening = () => a.agent.localCandidates.some(({ tcpType }) => tcpType === 'passive');
+  expect(a.candidates.some(({ tcpType }) => tcpType === 'passive')).toBe(true);
+  expect(isListening()).toBe(false);
   net.apply({ do: 'partition', atMs: 0, nodes: ['a'] });
   await net.run(20_000);
   expect(connects.length).toBeGreaterThan(0);
+  expect(isListening()).toBe(true);
 });

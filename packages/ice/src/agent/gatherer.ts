@@ -105,6 +105,9 @@ export class Gatherer {
   readonly #queue: ((nowMs: number) => void)[] = [];
   readonly #opening = new Map<number, { readonly kind: 'udp' | 'passive' | 'so'; readonly address: string }>();
   readonly #listeners = new Map<number, LocalCandidate>();
+  #isListening = true;
+  /** Where nobody listens now that did. */
+  readonly #quiet = new Set<string>();
   readonly #preferences = new Map<string, number>();
   #outstanding = 0;
   #serversStarted = false;
@@ -142,14 +145,26 @@ export class Gatherer {
       gate.request({ type: 'bind-udp', id, address });
       if (relayOnly) continue;
       if (tcpTypes.includes('active')) this.#addActiveTcp(address, nowMs);
-      for (const kind of ['passive', 'so'] as const) {
-        if (!tcpTypes.includes(kind)) continue;
-        const portId = events.nextId();
-        this.#opening.set(portId, { kind, address });
-        gate.request({ type: kind === 'so' ? 'reserve-tcp' : 'listen-tcp', id: portId, address });
-      }
+      for (const kind of ['passive', 'so'] as const) if (tcpTypes.includes(kind)) this.#openPort(kind, address);
     }
     if (!this.#serversStarted) this.#startServers(nowMs);
+  }
+
+  /** There is a direct path over UDP: no port needs to be open for connections. */
+  closeListeners(): void {
+    this.#isListening = false;
+    for (const [id, { address }] of this.#listeners) {
+      this.#quiet.add(address);
+      this.#options.gate.request({ type: 'close', id });
+    }
+    this.#listeners.clear();
+  }
+
+  /** The path has died: connections are welcome again. */
+  listenAgain(): void {
+    this.#isListening = true;
+    for (const address of this.#quiet) this.#openPort('passive', address);
+    this.#quiet.clear();
   }
 
   /** True when the id was one of ours. */
@@ -275,7 +290,19 @@ export class Gatherer {
     for (const place of this.#turnPlaces) this.#queueAllocation(udp, place);
   }
 
+  #openPort(kind: 'passive' | 'so', address: string): void {
+    const { events, gate } = this.#options;
+    const id = events.nextId();
+    this.#opening.set(id, { kind, address });
+    gate.request({ type: kind === 'so' ? 'reserve-tcp' : 'listen-tcp', id, address });
+  }
+
   #openTcp(tcpType: 'passive' | 'so', id: number, local: TransportAddress, nowMs: number): void {
+    if (tcpType === 'passive' && !this.#isListening) {
+      this.#quiet.add(local.address);
+      this.#options.gate.request({ type: 'close', id });
+      return;
+    }
     const preference = this.#preferences.get(local.address) ?? 0;
     const candidate = this.#candidate({ type: 'host', ...local, preference, tcpType });
     if (tcpType === 'passive') this.#listeners.set(id, candidate);

@@ -120,6 +120,7 @@ export class IceAgent {
         this.#sendPending(nowMs);
       },
       onDead: () => this.#recheck(),
+      onSettled: () => this.#closeListeners(),
       onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
       hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
     });
@@ -430,8 +431,15 @@ export class IceAgent {
     this.#updateState(nowMs);
   }
 
+  #closeListeners(): void {
+    this.#gatherer.closeListeners();
+    const isOpen = ({ tcpType }: LocalCandidate) => tcpType !== 'passive';
+    this.#localCandidates.splice(0, Infinity, ...this.#localCandidates.filter(isOpen));
+  }
+
   #recheck(): void {
     const session = this.#session;
+    this.#gatherer.listenAgain();
     session.recheckAll();
     for (const local of this.#tcp.locals) {
       for (const remote of session.remoteCandidates) session.addStream(local, remote);

@@ -63,7 +63,6 @@ export class Nominator {
 
   /** After a direct pair was nominated: no further checks but a few for later (RFC 8445 §8.1.2). */
   settle(session: Session, hush: (pair: CandidatePair) => void): void {
-    if (!session.selected?.isDirect) return;
     // A connection is made when the path has died, and not before.
     session.list.tcpFromMs = Number.POSITIVE_INFINITY;
     let kept = 0;

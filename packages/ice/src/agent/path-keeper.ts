@@ -18,6 +18,8 @@ export interface PathKeeperEvents {
   onActive(pair: CandidatePair, nowMs: number): void;
   /** The path is dead or gone: everything that might work is to be tried again. */
   onDead(nowMs: number): void;
+  /** A direct pair over UDP was nominated. */
+  onSettled(): void;
   /** A pair that only the session before the restart used. */
   onUnused(pair: CandidatePair, nowMs: number): void;
   /** No more retransmissions of its check. */
@@ -79,7 +81,10 @@ export class PathKeeper {
   nominated(pair: CandidatePair, nowMs: number): void {
     if (this.session.selected !== pair) return;
     this.#endPrevious(nowMs);
-    this.#nominator.settle(this.session, (other) => this.#events.hush(other, nowMs));
+    if (pair.isDirect) {
+      this.#nominator.settle(this.session, (other) => this.#events.hush(other, nowMs));
+      this.#events.onSettled();
+    }
     this.choose(nowMs);
   }
 
