@@ -231,6 +231,15 @@ export class SctpAssociation {
       this.#path.restart(maxPacketBytes);
       const { congestion, random } = this.#options;
       this.#sender.inFlight.congestion = createCongestion(congestion, this.#path.packetBytes, random);
+      this.#sender.inFlight.onPathAnswers(nowMs);
+    });
+  }
+
+  /** The path was silent and is not any more: nothing waits for a timeout that has grown meanwhile. */
+  pathAnswers(nowMs: number): void {
+    this.#run(nowMs, () => {
+      this.#sender.inFlight.onPathAnswers(nowMs);
+      this.#reset?.onPathAnswers(nowMs);
     });
   }
 

@@ -186,6 +186,16 @@ export class InFlight {
     this.#rearm(true, nowMs);
   }
 
+  /** The path is known to work again after timeouts: all that is out is sent again at once. */
+  onPathAnswers(nowMs: number): void {
+    if (this.timeouts === 0) return;
+    this.timeouts = 0;
+    this.#rtt.clearBackoff();
+    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk);
+    this.#lostBytes = 0;
+    this.#rearm(true, nowMs);
+  }
+
   detectLosses(nowMs: number): void {
     this.#loss.detect(this.#flying, this.#ackedAbove, this.#isRecovering, nowMs, this.#onLost);
   }

@@ -22,6 +22,7 @@ export interface StreamResetHost {
 
 const Result = { nothingToDo: 0, performed: 1, denied: 2, badSequence: 5, inProgress: 6 } as const;
 const NEVER = Number.POSITIVE_INFINITY;
+const MAX_TIMEOUT_MS = 10_000;
 /** What usrsctp takes: it reads 512 bytes of a parameter. */
 const MAX_STREAMS_A_REQUEST = 200;
 
@@ -89,7 +90,14 @@ export class StreamReset {
     this.timeouts++;
     // libwebrtc of before 2026 repeats that a request is in progress until it comes under a new number.
     if (this.#request && this.#request.postponed >= POSTPONED_ONCE_MORE) this.#number(this.#request);
-    this.#transmit(rtoMs * 2 ** Math.min(this.timeouts, 6), nowMs);
+    this.#transmit(Math.min(rtoMs * 2 ** this.timeouts, MAX_TIMEOUT_MS), nowMs);
+  }
+
+  /** The path works again after timeouts: the next repetition is due. */
+  onPathAnswers(nowMs: number): void {
+    if (this.timeouts === 0 || !this.#request) return;
+    this.timeouts = 0;
+    this.timeoutAtMs = nowMs;
   }
 
   /** Reads a RE-CONFIG chunk; false: malformed. */

@@ -86,6 +86,7 @@ export class DataTransport {
   #timer: Timer | undefined;
   #timerAtMs = Infinity;
   #isFlushing = false;
+  #isPathSilent = false;
   #isClosed = false;
 
   constructor(settings: TransportSettings, events: TransportEvents) {
@@ -128,7 +129,7 @@ export class DataTransport {
       events: {
         onDatagram: (bytes) => this.#receive(bytes),
         onCandidate: (candidate) => this.#events.onCandidate(candidate),
-        onStateChange: (state) => this.#later(() => this.#events.onIceState(state)),
+        onStateChange: (state) => this.#later(() => this.#onIceState(state)),
         onSelectedPair: (pair) => this.#later(() => this.#usePath(pair)),
       },
     });
@@ -260,6 +261,16 @@ export class DataTransport {
         void this.close();
       });
     }
+  }
+
+  #onIceState(state: IceState): void {
+    const wasSilent = this.#isPathSilent;
+    this.#isPathSilent = state === 'disconnected' || state === 'failed';
+    if (wasSilent && (state === 'connected' || state === 'completed')) {
+      this.association.pathAnswers(this.nowMs);
+      this.#arm();
+    }
+    this.#events.onIceState(state);
   }
 
   /** ICE has found a path, or moved to another. */

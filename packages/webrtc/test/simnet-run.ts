@@ -118,6 +118,7 @@ export async function runScenario(scenario: StackScenario): Promise<Verdict> {
   if (connectedAtMs !== undefined) {
     for (const incident of scenario.incidents) stacks.later(incident.atMs, () => stacks.apply(incident));
     const closings = new Set(traffic.filter(({ plan }) => plan.isClosed));
+    let hasFailed = false;
     let downSinceMs = Number.POSITIVE_INFINITY;
     const isOver = () => {
       downSinceMs = isDown() ? Math.min(downSinceMs, stacks.nowMs) : Number.POSITIVE_INFINITY;
@@ -127,13 +128,14 @@ export async function runScenario(scenario: StackScenario): Promise<Verdict> {
         closings.delete(each);
         each.ends[each.plan.opener]?.close();
       }
-      if (stacks.nowMs - downSinceMs >= STAYS_DOWN_MS) return true;
+      hasFailed ||= stacks.nowMs - downSinceMs >= STAYS_DOWN_MS;
+      if (hasFailed) return true;
       return !isDown() && traffic.every((each) => each.isDone && each.isClosedAsPlanned) && closings.size === 0;
     };
     await stacks.run(TRAFFIC_LIMIT_MS, isOver);
     // Late twins of messages would come now.
     await stacks.run(5000);
-    outcome = isDown() ? 'failed' : 'delivered';
+    outcome = hasFailed || isDown() ? 'failed' : 'delivered';
     if (outcome === 'delivered') faults.push(...missing(traffic));
   }
   faults.push(...traffic.flatMap(({ ledgers }) => SIDES.flatMap((side) => ledgers[side].breaches())));

@@ -92,6 +92,8 @@ const FIRST_RETRY_MS = 500;
 const MAX_RETRIES = 8;
 /** Keeps the mapping that a signalled reflexive candidate stands for (RFC 8445 §11). */
 const KEEP_MAPPING_MS = 20_000;
+/** Between questions while the path is dead. */
+const SEEK_MAPPING_MS = 4000;
 
 export class Gatherer {
   readonly #options: GathererOptions;
@@ -112,6 +114,7 @@ export class Gatherer {
   #outstanding = 0;
   #serversStarted = false;
   #keepMappingsAtMs = Number.POSITIVE_INFINITY;
+  #isSeeking = false;
 
   constructor(options: GathererOptions) {
     this.#options = options;
@@ -249,13 +252,23 @@ export class Gatherer {
     return next !== undefined;
   }
 
-  /** `isWaiting`: no pair is in use, so mappings matter to those who have yet to answer. */
+  /** The path died, perhaps because a NAT gave us another address: asks what we look like now, until there is a path. */
+  seek(nowMs: number): void {
+    if (this.#stunPlaces.length === 0 && this.#relays.length === 0) return;
+    this.#isSeeking = true;
+    this.#keepMappingsAtMs = nowMs;
+  }
+
+  /** `isWaiting`: no pair works, so mappings matter to those who have yet to answer. */
   handleTimeout(isWaiting: boolean, nowMs: number): void {
     for (const relay of [...this.#relays]) relay.handleTimeout(nowMs);
     for (const retry of this.#retries) if (nowMs >= retry.atMs) this.#retry(retry);
     if (nowMs < this.#keepMappingsAtMs) return;
-    this.#keepMappingsAtMs = nowMs + KEEP_MAPPING_MS;
+    this.#isSeeking &&= isWaiting;
+    this.#keepMappingsAtMs = nowMs + (this.#isSeeking ? SEEK_MAPPING_MS : KEEP_MAPPING_MS);
     if (!isWaiting) return;
+    // The server knows an allocation by our address of then.
+    if (this.#isSeeking) for (const relay of this.#relays) relay.allocation.verify(nowMs);
     for (const udp of this.#udp.values()) {
       if (udp.base.reflexive.length > 0) {
         for (const place of this.#stunPlaces) this.#queueBinding(udp, place, true);

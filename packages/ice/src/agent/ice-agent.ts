@@ -119,7 +119,7 @@ export class IceAgent {
         output.onSelectedPair?.(pair.facts(true));
         this.#sendPending(nowMs);
       },
-      onDead: () => this.#recheck(),
+      onDead: (nowMs) => this.#recheck(nowMs),
       onSettled: () => this.#closeListeners(),
       onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
       hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
@@ -416,7 +416,7 @@ export class IceAgent {
     if (this.#state === 'closed') return;
     this.#runs += 1;
     this.#transactions.handleTimeout(nowMs);
-    this.#gatherer.handleTimeout(!this.isWritable, nowMs);
+    this.#gatherer.handleTimeout(!this.#path.isActiveLive, nowMs);
     this.#path.handleTimeout(nowMs);
     this.#handleTcp(nowMs);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
@@ -437,8 +437,9 @@ export class IceAgent {
     this.#localCandidates.splice(0, Infinity, ...this.#localCandidates.filter(isOpen));
   }
 
-  #recheck(): void {
+  #recheck(nowMs: number): void {
     const session = this.#session;
+    this.#gatherer.seek(nowMs);
     this.#gatherer.listenAgain();
     session.recheckAll();
     for (const local of this.#tcp.locals) {

@@ -81,6 +81,11 @@ export class TurnAllocation {
     );
   }
 
+  /** Asks now whether the server still knows it. */
+  verify(nowMs: number): void {
+    this.#refreshAtMs = Math.min(this.#refreshAtMs, nowMs);
+  }
+
   handleTimeout(nowMs: number): void {
     if (this.#state !== 'allocated' || nowMs < this.#refreshAtMs) return;
     this.#refreshAtMs = Number.POSITIVE_INFINITY;
