@@ -30,7 +30,8 @@ export function whyNoCoturn(): string | undefined {
   return undefined;
 }
 
-export async function startCoturn(options: readonly string[] = []): Promise<Coturn> {
+/** Its relays are on `relayAddress`; who asks for them comes over loopback. */
+export async function startCoturn(options: readonly string[] = [], relayAddress = '127.0.0.1'): Promise<Coturn> {
   const folder = mkdtempSync(join(tmpdir(), 'claw-coturn-'));
   const [key, certificate] = [join(folder, 'key.pem'), join(folder, 'cert.pem')];
   execFileSync(
@@ -72,7 +73,7 @@ export async function startCoturn(options: readonly string[] = []): Promise<Cotu
       '--listening-ip',
       '127.0.0.1',
       '--relay-ip',
-      '127.0.0.1',
+      relayAddress,
       '--listening-port',
       `${port}`,
       '--tls-listening-port',

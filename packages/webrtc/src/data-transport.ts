@@ -34,6 +34,7 @@ export interface TransportSettings {
   readonly addresses?: readonly string[] | undefined;
   readonly maxMessageBytes: number;
   readonly congestion?: CongestionKind | undefined;
+  readonly dtlsVersions?: readonly ('1.2' | '1.3')[] | undefined;
 }
 
 export interface TransportEvents {
@@ -215,6 +216,7 @@ export class DataTransport {
       remoteFingerprints: remote.fingerprints,
       addressProven: true,
       srtpProfiles: SRTP_PROFILES,
+      ...(this.#settings.dtlsVersions ? { versions: this.#settings.dtlsVersions } : {}),
       mtuBytes: MAX_EMBEDDED_BYTES,
       random: this.#settings.random,
       send: (datagram) => {

@@ -47,6 +47,8 @@ export interface SessionOptions {
   /** Largest message taken from the peer, in bytes. Default 262,144. */
   readonly maxMessageBytes?: number | undefined;
   readonly congestion?: CongestionKind | undefined;
+  /** DTLS versions to speak. Default both. */
+  readonly dtlsVersions?: readonly ('1.2' | '1.3')[] | undefined;
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
 }
@@ -110,14 +112,14 @@ export class PeerSession {
     this.#certificate = identity.certificate;
     this.#fingerprint = fingerprintOf(identity.certificate);
     const { iceServers = [], iceTransportPolicy = 'all', maxMessageBytes = DEFAULT_MAX_MESSAGE_BYTES } = options;
-    const { addresses, loopback, proxy, ca, congestion } = options;
+    const { addresses, loopback, proxy, ca, congestion, dtlsVersions } = options;
     const sockets = options.sockets ?? new NodeSockets({ loopback, proxy, ca });
     this.transport = new DataTransport(
       {
         clock: this.#clock,
         random: this.#random,
         identity,
-        ...{ iceServers, iceTransportPolicy, sockets, addresses, maxMessageBytes, congestion },
+        ...{ iceServers, iceTransportPolicy, sockets, addresses, maxMessageBytes, congestion, dtlsVersions },
       },
       {
         onCandidate: (candidate) => this.#onCandidate(candidate),

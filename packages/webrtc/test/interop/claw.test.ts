@@ -1,0 +1,4 @@
+import { claw } from './kinds.ts';
+import { describeMatrix } from './matrix.ts';
+
+describeMatrix(claw);

@@ -1,0 +1,4 @@
+import { nodeDataChannel } from './kinds.ts';
+import { describeMatrix } from './matrix.ts';
+
+describeMatrix(nodeDataChannel);

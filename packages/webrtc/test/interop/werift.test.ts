@@ -1,0 +1,4 @@
+import { werift } from './kinds.ts';
+import { describeMatrix } from './matrix.ts';
+
+describeMatrix(werift);

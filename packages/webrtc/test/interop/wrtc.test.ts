@@ -1,0 +1,4 @@
+import { wrtc } from './kinds.ts';
+import { describeMatrix } from './matrix.ts';
+
+describeMatrix(wrtc);
