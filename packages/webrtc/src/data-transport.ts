@@ -97,6 +97,7 @@ export class DataTransport {
       random: settings.random,
       maxMessageBytes: settings.maxMessageBytes,
       maxPacketBytes: LOCAL_MTU_BYTES - DTLS_OVERHEAD_BYTES,
+      heartbeatIntervalMs: 0, // ICE asks after the path
       ...(settings.congestion ? { congestion: settings.congestion } : {}),
       send: (packet) => this.#sendPacket(packet),
     });
