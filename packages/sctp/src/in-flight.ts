@@ -186,10 +186,12 @@ export class InFlight {
     this.#rearm(true, nowMs);
   }
 
-  /** The path is known to work again after timeouts: all that is out is sent again at once. */
+  /**
+   * The path is known to work again after timeouts: all that is out is sent again at once. The timeouts still
+   * count until something is acknowledged, for a path may carry checks and nothing else.
+   */
   onPathAnswers(nowMs: number): void {
     if (this.timeouts === 0) return;
-    this.timeouts = 0;
     this.#rtt.clearBackoff();
     for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk);
     this.#lostBytes = 0;
