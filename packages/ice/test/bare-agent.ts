@@ -86,9 +86,9 @@ export class BareAgent {
   }
 
   /** Answers every check sent so far, as the peer would. */
-  answerChecks(id: number, password = PEER.password, from?: TransportAddress): void {
+  answerChecks(id: number, peer = PEER, from?: TransportAddress): void {
     for (const { message, remote } of this.take('request')) {
-      this.hear(id, encodeCheckSuccess(message, LOCAL, password), from ?? remote);
+      this.hear(id, encodeCheckSuccess(message, LOCAL, peer), from ?? remote);
     }
   }
 

@@ -22,7 +22,7 @@ it('fails the pair, which waits for that check when everything is tried anew', (
       const message = decodeStun(bytes);
       const local = id === first ? LOCAL : OTHER;
       if (message?.class === 'request' && ids.includes(id))
-        bare.hear(id, encodeCheckSuccess(message, local, PEER.password), remote);
+        bare.hear(id, encodeCheckSuccess(message, local, PEER), remote);
     }
   };
   for (let turn = 0; turn < 20; turn += 1) {
@@ -56,7 +56,7 @@ it('and a nomination that meets a role conflict is made again by the other role,
   const nominations = bare.take('request').filter(({ message }) => message.attributes.has(ATTRIBUTE.useCandidate));
   expect(nominations).toHaveLength(1);
   for (const { message, remote } of nominations) {
-    bare.hear(id, encodeCheckError(message, 487, 'Role Conflict', { password: PEER.password }), remote);
+    bare.hear(id, encodeCheckError(message, 487, 'Role Conflict', { local: PEER }), remote);
   }
   expect(agent.isControlling).toBe(false);
   bare.wait(10);

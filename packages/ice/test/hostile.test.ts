@@ -90,9 +90,9 @@ describe('an answer', () => {
     const id = bare.open();
     bare.meet();
     const [check] = bare.take('request');
-    const right = encodeCheckSuccess(check!.message, LOCAL, PEER.password);
+    const right = encodeCheckSuccess(check!.message, LOCAL, PEER);
     bare.hear(id, right, STRANGER);
-    bare.hear(id, encodeCheckSuccess(check!.message, LOCAL, 'x'.repeat(24)));
+    bare.hear(id, encodeCheckSuccess(check!.message, LOCAL, { ...PEER, password: 'x'.repeat(24) }));
     bare.hear(id, encodeCheckError(check!.message, 487, 'Role Conflict'));
     bare.hear(id, encodeCheckError(check!.message, 400, 'Bad Request'));
     expect(bare.agent.isWritable).toBe(false);

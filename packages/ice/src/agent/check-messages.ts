@@ -4,6 +4,7 @@ import type { TransportAddress } from '../address.ts';
 import { ATTRIBUTE, METHOD } from '../stun/constants.ts';
 import { StunWriter } from '../stun/encode.ts';
 import type { StunMessage } from '../stun/message.ts';
+import { keyOf } from './parameters.ts';
 import type { IceParameters } from './types.ts';
 
 export interface CheckRequest {
@@ -30,31 +31,31 @@ export function encodeCheck(check: CheckRequest, extend?: Extend): Buffer {
   if (check.nominate) writer.flag(ATTRIBUTE.useCandidate);
   if (check.nominate && check.nomination !== undefined) writer.uint32(ATTRIBUTE.nomination, check.nomination);
   extend?.(writer);
-  return writer.integrity(Buffer.from(check.remote.password)).finishWithFingerprint();
+  return writer.integrity(keyOf(check.remote)).finishWithFingerprint();
 }
 
 export function encodeCheckSuccess(
   request: StunMessage,
   from: TransportAddress,
-  password: string,
+  local: IceParameters,
   extend?: Extend,
 ): Buffer {
   const writer = new StunWriter('success', METHOD.binding, request.transactionId);
   writer.address(ATTRIBUTE.xorMappedAddress, from);
   extend?.(writer);
-  return writer.integrity(Buffer.from(password)).finishWithFingerprint();
+  return writer.integrity(keyOf(local)).finishWithFingerprint();
 }
 
-/** Without a password where the sender could not prove itself. */
+/** Unsigned where the sender could not prove itself. */
 export function encodeCheckError(
   request: StunMessage,
   code: number,
   reason: string,
-  options: { readonly password?: string; readonly unknown?: readonly number[] } = {},
+  options: { readonly local?: IceParameters; readonly unknown?: readonly number[] } = {},
 ): Buffer {
   const writer = new StunWriter('error', request.method, request.transactionId).error(code, reason);
   if (options.unknown) writer.unknownAttributes(options.unknown);
-  if (options.password !== undefined) writer.integrity(Buffer.from(options.password));
+  if (options.local) writer.integrity(keyOf(options.local));
   return writer.finishWithFingerprint();
 }
 

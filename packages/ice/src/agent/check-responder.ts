@@ -10,6 +10,7 @@ import { verifyIntegrity } from '../stun/integrity.ts';
 import { type StunMessage, textOf, unknownRequired } from '../stun/message.ts';
 import type { Base } from './base.ts';
 import { encodeCheckError } from './check-messages.ts';
+import { keyOf } from './parameters.ts';
 import type { Session } from './session.ts';
 
 const ERRORS_A_SECOND = 20;
@@ -36,15 +37,14 @@ export class CheckResponder {
     const isCheck = message.method === METHOD.binding && message.attributes.has(ATTRIBUTE.messageIntegrity);
     if (!isCheck || named === undefined) return this.#refuse(base, message, from, ERROR.badRequest, nowMs);
     const session = sessions.find((each) => each?.local.usernameFragment === named);
-    const password = session?.local.password;
-    if (!session || password === undefined || !verifyIntegrity(message, Buffer.from(password))) {
+    if (!session || !verifyIntegrity(message, keyOf(session.local))) {
       return this.#refuse(base, message, from, ERROR.unauthenticated, nowMs);
     }
     this.#onProven(base);
     const unknown = unknownRequired(message);
     const answer =
       unknown.length > 0
-        ? encodeCheckError(message, ERROR.unknownAttribute, 'Unknown Attribute', { password, unknown })
+        ? encodeCheckError(message, ERROR.unknownAttribute, 'Unknown Attribute', { local: session.local, unknown })
         : session.handleRequest(base, message, from, nowMs);
     if (!answer) return false;
     base.send('response', answer, from, nowMs);

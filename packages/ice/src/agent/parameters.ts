@@ -1,5 +1,6 @@
 /** Credentials of a generation (RFC 8445 §5.3, RFC 8839 §5.4) and the defaults of timing and limits. */
 
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import type { Random } from '@claw/base';
 import { iceError } from '../errors.ts';
 import type { IceLimits, IceParameters, IceTiming } from './types.ts';
@@ -30,6 +31,18 @@ const ICE_TEXT = /^[\da-zA-Z+/]+$/;
 export function randomParameters(random: Random): IceParameters {
   const text = (bytes: number) => random.bytes(bytes).toString('base64');
   return { usernameFragment: text(6), password: text(18), canRenominate: true, canEmbed: true };
+}
+
+const keys = new WeakMap<IceParameters, KeyObject>();
+
+/** The key of everything that these parameters sign. */
+export function keyOf(parameters: IceParameters): KeyObject {
+  let key = keys.get(parameters);
+  if (!key) {
+    key = createSecretKey(Buffer.from(parameters.password));
+    keys.set(parameters, key);
+  }
+  return key;
 }
 
 /** Throws `ICE_PARAMETERS_INVALID`. */

@@ -19,6 +19,7 @@ import { CheckList } from './check-list.ts';
 import { encodeCheck, encodeCheckError, encodeCheckSuccess } from './check-messages.ts';
 import type { EmbeddedFlight } from './embedded-flight.ts';
 import type { Pacer } from './pacer.ts';
+import { keyOf } from './parameters.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import type { IceHooks, IceLimits, IceParameters, IceTiming } from './types.ts';
 
@@ -231,19 +232,18 @@ export class Session {
 
   /** A request that named us in its USERNAME. Returns what to answer, or `undefined` to stay silent. */
   handleRequest(base: Base, message: StunMessage, from: TransportAddress, nowMs: number): Buffer | undefined {
-    const { password } = this.local;
     const path = pathOf(base, from);
     const sighting = this.#replays.see(transactionKey(message.transactionId), path);
     if (sighting === 'elsewhere') return undefined;
     this.hasHeardPeer = true;
     if (this.#losesRoleConflict(message, nowMs)) {
-      return encodeCheckError(message, ERROR.roleConflict, 'Role Conflict', { password });
+      return encodeCheckError(message, ERROR.roleConflict, 'Role Conflict', { local: this.local });
     }
     const pair = this.#pairOf(base, message, from);
     // Without a pair (too many candidates) the sender still learns its address.
     if (pair && sighting === 'new') this.#handleCheckOn(pair, message, nowMs);
     this.#takeEmbedded(message, nowMs);
-    return encodeCheckSuccess(message, from, password, (writer) => this.#context.embedded.write(writer, path, nowMs));
+    return encodeCheckSuccess(message, from, this.local, (writer) => this.#context.embedded.write(writer, path, nowMs));
   }
 
   /** The pair a response or a datagram came in on. */
@@ -351,7 +351,7 @@ export class Session {
 
   /** Unsigned answers, errors too, can be anybody's. */
   #isAuthentic(message: StunMessage): boolean {
-    return this.remote !== undefined && verifyIntegrity(message, Buffer.from(this.remote.password));
+    return this.remote !== undefined && verifyIntegrity(message, keyOf(this.remote));
   }
 
   #succeed(pair: CandidatePair, purpose: CheckPurpose, mapped: TransportAddress, reply: TransactionReply): void {

@@ -3,6 +3,7 @@
  * order of the calls; `integrity` and `fingerprint` last.
  */
 
+import type { KeyObject } from 'node:crypto';
 import { addressToBytes, type TransportAddress } from '../address.ts';
 import { ATTRIBUTE, CLASSES, HEADER_BYTES, MAGIC_COOKIE, type StunClass } from './constants.ts';
 import { INTEGRITY_BYTES, type IntegrityAlgorithm, integrityOf } from './integrity.ts';
@@ -76,7 +77,7 @@ export class StunWriter {
     return this;
   }
 
-  integrity(key: Uint8Array, algorithm: IntegrityAlgorithm = 'sha1'): this {
+  integrity(key: Uint8Array | KeyObject, algorithm: IntegrityAlgorithm = 'sha1'): this {
     const offset = this.#length;
     const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
     const bytes = INTEGRITY_BYTES[algorithm];

@@ -3,7 +3,7 @@
  * over the message up to the attribute, with a length field that ends behind it.
  */
 
-import { timingSafeEqual } from 'node:crypto';
+import { type KeyObject, timingSafeEqual } from 'node:crypto';
 import { hmac } from '@claw/base';
 import { ATTRIBUTE, HEADER_BYTES } from './constants.ts';
 import type { StunMessage } from './message.ts';
@@ -15,7 +15,7 @@ export const INTEGRITY_BYTES = { sha1: 20, sha256: 32 } as const;
 /** True when the message carries this integrity attribute and it is right. */
 export function verifyIntegrity(
   message: StunMessage,
-  key: Uint8Array,
+  key: Uint8Array | KeyObject,
   algorithm: IntegrityAlgorithm = 'sha1',
 ): boolean {
   const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
@@ -35,7 +35,7 @@ export function integrityOf(
   bytes: Buffer,
   offset: number,
   valueBytes: number,
-  key: Uint8Array,
+  key: Uint8Array | KeyObject,
   algorithm: IntegrityAlgorithm,
 ): Buffer {
   const length = Buffer.allocUnsafe(4);
