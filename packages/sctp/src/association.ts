@@ -30,6 +30,8 @@ import { StreamReset } from './stream-reset.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const SMALL_HEARTBEAT_BYTES = 128;
+/** Before a peer is given up: as long as ICE's consent lasts. */
+const MIN_SILENCE_MS = 30_000;
 
 export class SctpAssociation {
   listener: SctpListener = { onMessage: (_, __, data) => this.release(data.length, this.#nowMs) };
@@ -538,7 +540,9 @@ export class SctpAssociation {
   #onRetransmitTimeout(nowMs: number): void {
     const { inFlight } = this.#sender;
     inFlight.onRetransmitTimeout(nowMs);
-    if (inFlight.timeouts > this.#options.maxTimeouts) this.#giveUp('data is not acknowledged');
+    // Timeouts that a path cut short, by answering or by changing, say little.
+    const isLong = nowMs - inFlight.silentSinceMs >= MIN_SILENCE_MS;
+    if (inFlight.timeouts > this.#options.maxTimeouts && isLong) this.#giveUp('data is not acknowledged');
     else if (inFlight.timeouts >= 2 && this.#path.onBlackHole())
       inFlight.congestion.setPacketBytes(this.#path.packetBytes);
   }

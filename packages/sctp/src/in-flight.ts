@@ -42,6 +42,8 @@ export class InFlight {
   isProbeWanted = false;
   /** Timeouts in a row without any acknowledgement. */
   timeouts = 0;
+  /** When the first of them was. */
+  silentSinceMs = NEVER;
   retransmissions = 0;
   readonly #rtt: RoundTripTime;
   readonly #loss: LossDetection;
@@ -174,6 +176,7 @@ export class InFlight {
 
   /** T3-rtx (RFC 9260 §6.3.3): all that is out is taken for lost. */
   onRetransmitTimeout(nowMs: number): void {
+    if (this.timeouts === 0) this.silentSinceMs = nowMs;
     this.timeouts++;
     this.#rtt.backOff();
     this.probeAtMs = NEVER;

@@ -95,7 +95,9 @@ export class StreamReset {
 
   /** The path works again after timeouts: the next repetition is due. */
   onPathAnswers(nowMs: number): void {
-    if (this.timeouts > 0 && this.#request) this.timeoutAtMs = nowMs;
+    if (this.timeouts === 0 || !this.#request) return;
+    this.timeouts--; // the one that is due now
+    this.timeoutAtMs = nowMs;
   }
 
   /** Reads a RE-CONFIG chunk; false: malformed. */
