@@ -71,7 +71,8 @@ async function follow(order: Order): Promise<unknown> {
       endpoint = undefined;
       return undefined;
     case 'end':
-      await Promise.all([endpoint, ...kept].map((each) => each?.close()));
+      await endpoint?.close();
+      await Promise.all(kept.map((each) => each.close()));
       await host?.close();
       setTimeout(() => process.exit(0), 50);
       return undefined;
