@@ -55,6 +55,7 @@ export class InFlight {
   #isRecovering = false;
   #recoveryTsn = 0;
   #startsEpisode = false;
+  #isTimeoutDoubtful = false;
   #lostBytes = 0;
   #ackedBytes = 0;
   #rttSampleMs = Number.NaN;
@@ -148,7 +149,10 @@ export class InFlight {
     if (this.#isRecovering && !isAfter(this.#recoveryTsn, this.cumulativeTsn)) this.#isRecovering = false;
     if (!Number.isNaN(this.#rttSampleMs)) this.#rtt.addSample(this.#rttSampleMs, nowMs);
     this.timeouts = 0;
-    if (isAdvance) this.#rtt.clearBackoff();
+    // What arrives twice was not lost: the timeout is too short until a chunk that was sent once says how long it must be (Karn).
+    if (duplicates > 0 && this.retransmissions > 0) this.#isTimeoutDoubtful = true;
+    if (!Number.isNaN(this.#rttSampleMs)) this.#isTimeoutDoubtful = false;
+    if (isAdvance && !this.#isTimeoutDoubtful) this.#rtt.clearBackoff();
     this.detectLosses(nowMs);
     this.#report(priorBytes, nowMs);
     this.#noteWindow(windowBytes);

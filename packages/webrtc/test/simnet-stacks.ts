@@ -86,8 +86,8 @@ export class Stacks implements Disposable {
   attempt(name: string, what: () => Promise<void>): void {
     what().catch((error: unknown) => {
       // A signal may come after the end.
-      if (!isClawError(error, 'ENGINE_FAILED') && !isClawError(error, 'ENGINE_CLOSED'))
-        this.errors.push(`${name}: ${String(error)}`);
+      const isOver = this.a.failure !== undefined || this.b.failure !== undefined;
+      if (!isOver && !isClawError(error, 'ENGINE_CLOSED')) this.errors.push(`${name}: ${String(error)}`);
     });
   }
 
