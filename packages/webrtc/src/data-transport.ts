@@ -79,6 +79,9 @@ export class DataTransport {
   #remote: RemoteFacts | undefined;
   /** The pair in use. */
   #path: PairFacts | undefined;
+  #pathMtuBytes = PATH_MTU_BYTES;
+  /** Of the largest path so far: what SCTP has cut for that one is sent on a smaller one too, by fragments of IP. */
+  #mtuBytes = PATH_MTU_BYTES;
   #isAssociated = false;
   /** Where DTLS collects a flight while it acts. */
   #flight: Buffer[] | undefined;
@@ -302,14 +305,17 @@ export class DataTransport {
     const path = this.#path;
     if (!path || !this.#remote) return;
     const localBytes = Math.min(this.#remote.maxDatagramBytes, LOCAL_MTU_BYTES);
+    this.#pathMtuBytes = isWithinMachine(path) ? Math.max(PATH_MTU_BYTES, localBytes) : PATH_MTU_BYTES;
+    this.#mtuBytes = Math.max(this.#mtuBytes, this.#pathMtuBytes);
     this.#dtls?.setPath({
-      mtuBytes: isWithinMachine(path) ? Math.max(PATH_MTU_BYTES, localBytes) : PATH_MTU_BYTES,
+      mtuBytes: this.#mtuBytes,
       initialTimeoutMs: Math.max(MIN_DTLS_TIMEOUT_MS, 2 * (path.roundTripMs ?? MIN_DTLS_TIMEOUT_MS)),
     });
   }
 
   get #maxPacketBytes(): number {
-    return Math.min(this.#dtls?.maxApplicationDataBytes ?? PATH_MTU_BYTES, LOCAL_MTU_BYTES);
+    if (this.#dtls?.state !== 'connected') return PATH_MTU_BYTES - DTLS_OVERHEAD_BYTES;
+    return this.#dtls.maxApplicationDataBytes - (this.#mtuBytes - this.#pathMtuBytes);
   }
 
   #receive(bytes: Uint8Array): void {
@@ -365,5 +371,7 @@ export class DataTransport {
 
 function isWithinMachine({ local, remote }: PairFacts): boolean {
   const isLoopback = (address: string) => isIP(address) !== 0 && (address.startsWith('127.') || address === '::1');
+  // Of two relays on one server, or two reflexive addresses of one NAT, the address says nothing.
+  if (local.type !== 'host' || remote.type === 'relay') return false;
   return local.address === remote.address || (isLoopback(local.address) && isLoopback(remote.address));
 }

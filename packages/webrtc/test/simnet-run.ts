@@ -207,8 +207,11 @@ async function finish(
   const isOver = (side: SideName) => ['failed', 'closed', 'disconnected'].includes(stacks[side].connectionState);
   const isFailed = (side: SideName) => stacks[side].connectionState === 'failed';
   if (outcome === 'delivered') stacks[first].close();
+  // A path that failed may have come back.
+  const isUp = (side: SideName) => outcome === 'failed' && stacks[side].connectionState === 'connected';
   if (outcome !== 'unconnected' || scenario.canConnect) {
-    if (!(await stacks.run(AGREE_LIMIT_MS, () => isOver('a') && isOver('b')))) {
+    const agree = () => SIDES.every((side) => isOver(side)) || SIDES.every((side) => isUp(side));
+    if (!(await stacks.run(AGREE_LIMIT_MS, agree))) {
       faults.push(`they disagree: ${SIDES.map((side) => `${side} ${stacks[side].connectionState}`).join(', ')}`);
     }
   } else if (!(await stacks.run(AGREE_LIMIT_MS, () => SIDES.every((side) => isFailed(side))))) {

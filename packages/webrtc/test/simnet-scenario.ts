@@ -154,9 +154,11 @@ export function makeScenario(seed: number): StackScenario {
   const canConnect = hasPath(access, servers, { a: policy('a'), b: policy('b') });
   const incidents = makeIncidents(dice, access, links, notes);
   const isLossy = harm === 'heavy';
-  // TCP under heavy loss stalls for longer than ICE's consent lasts, and where large packets vanish for ever.
+  // TCP under heavy loss, or with a few packets into a burst of it, stalls for longer than ICE's consent lasts, and where large packets vanish for ever.
   const isStream = !hasUdpPath(access, servers, { a: policy('a'), b: policy('b') });
-  const isFragile = isStream && (isLossy || [links.a.up, links.b.up].some(({ dropAboveBytes }) => dropAboveBytes));
+  const stalls = ({ dropAboveBytes, loss }: LinkSpec) =>
+    dropAboveBytes !== undefined || loss?.model === 'gilbert-elliott';
+  const isFragile = isStream && (isLossy || stalls(links.a.up) || stalls(links.b.up));
   const scenario = {
     seed,
     topology,
