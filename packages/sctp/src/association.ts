@@ -34,6 +34,11 @@ const SMALL_HEARTBEAT_BYTES = 128;
 const MIN_SILENCE_MS = 30_000;
 
 export class SctpAssociation {
+  /**
+   * The peer's sender neither counts acknowledgements nor waits for a third, as ours: it gets fewer. To be set before
+   * the association is up. Default false.
+   */
+  sparesAcks = false;
   listener: SctpListener = { onMessage: (_, __, data) => this.release(data.length, this.#nowMs) };
   readonly #options: ResolvedOptions;
   readonly #output: PacketOutput;
@@ -220,7 +225,11 @@ export class SctpAssociation {
 
   /** Takes one packet from the path; its memory is the association's from now on. Never throws. */
   receive(packet: Buffer, nowMs: number): void {
-    this.#run(nowMs, () => this.#readPacket(packet, nowMs));
+    const isOneOfMany = this.#isBusy;
+    this.#run(nowMs, () => {
+      this.#readPacket(packet, nowMs);
+      if (isOneOfMany && !this.sparesAcks) this.#acknowledge(nowMs);
+    });
   }
 
   handleTimeout(nowMs: number): void {
@@ -267,7 +276,7 @@ export class SctpAssociation {
     });
   }
 
-  /** Packets that arrived together: what they ask for is sent once, at the end. */
+  /** Packets that arrived together: what they ask for is sent once, at the end; but see {@link sparesAcks}. */
   together(nowMs: number, receive: () => void): void {
     this.#run(nowMs, receive);
   }
@@ -282,7 +291,8 @@ export class SctpAssociation {
     this.#isBusy = true;
     try {
       work();
-      this.#transmit(nowMs);
+      // Time may have passed meanwhile: what became due in it is due.
+      this.#transmit(this.#nowMs);
     } finally {
       this.#isBusy = false;
     }
@@ -457,6 +467,7 @@ export class SctpAssociation {
       windowBytes: options.receiveWindowBytes,
       maxMessageBytes: options.maxMessageBytes,
       delayedAckMs: options.delayedAckMs,
+      sparesAcks: this.sparesAcks,
       deliver: (streamId, ppid, data) => this.listener.onMessage(streamId, ppid, data),
     });
     this.#reset = new StreamReset(
@@ -590,6 +601,16 @@ export class SctpAssociation {
       this.#reset?.pump(this.#rtt.rtoMs, nowMs);
     }
     this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs : NEVER;
+  }
+
+  /** Of packets that arrived together each second one is answered: libwebrtc sends four packets for an answer, and no more. */
+  #acknowledge(nowMs: number): void {
+    const receiver = this.#receiver;
+    if (!receiver || receiver.sackAtMs > nowMs) return;
+    const { peerTag } = this.#handshake;
+    this.#output.sendPacket(peerTag, this.#path.packetBytes, !this.#mayOmitChecksum, (writer) =>
+      receiver.writeSack(writer, nowMs),
+    );
   }
 
   #sendNext(chunk: Buffer): void {

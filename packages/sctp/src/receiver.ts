@@ -21,11 +21,15 @@ export interface ReceiverOptions {
   readonly windowBytes: number;
   readonly maxMessageBytes: number;
   readonly delayedAckMs: number;
+  readonly sparesAcks: boolean;
   readonly deliver: DeliverMessage;
 }
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** RFC 9260 §6.2 asks for a SACK at every second packet; at high rates one a millisecond or 20 KB says as much. */
+/**
+ * RFC 9260 §6.2 asks for a SACK at every second packet, and at each while there is a gap: senders that count them grow
+ * and repair by no others. To a sender that does not, at high rates one a millisecond or 20 KB says as much.
+ */
 const ACK_INTERVAL_MS = 1;
 const ACK_BYTES = 20_000;
 const MAX_DUPLICATES_REPORTED = 16;
@@ -129,8 +133,10 @@ export class Receiver {
     this.#hasNewData = false;
     this.#unackedPackets++;
     this.#unackedBytes += packetBytes;
+    const { sparesAcks, delayedAckMs } = this.#options;
+    if (!sparesAcks && (this.#map.hasGaps || this.#unackedPackets > 1)) this.#isAckUrgent = true;
     if (this.#isAckUrgent || this.#unackedPackets === 1) {
-      this.sackAtMs = this.#isAckUrgent ? nowMs : Math.min(this.sackAtMs, nowMs + this.#options.delayedAckMs);
+      this.sackAtMs = this.#isAckUrgent ? nowMs : Math.min(this.sackAtMs, nowMs + delayedAckMs);
     } else if (this.#unackedBytes >= ACK_BYTES) this.sackAtMs = nowMs;
     else this.sackAtMs = Math.min(this.sackAtMs, Math.max(nowMs, this.#lastSackMs + ACK_INTERVAL_MS));
   }

@@ -31,6 +31,8 @@ export class End {
   constructor(simulation: Simulation, options: SctpOptions, isDtlsClient: boolean) {
     this.#simulation = simulation;
     this.association = new SctpAssociation(options);
+    // Both ends are ours.
+    this.association.sparesAcks = true;
     this.channels = new DataChannels(this.association, {
       isDtlsClient,
       maxSendBytes: 0,

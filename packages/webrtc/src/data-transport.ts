@@ -167,6 +167,8 @@ export class DataTransport {
     this.#remote = remote;
     this.channels.maxSendBytes = remote.maxMessageBytes;
     this.association.remotePort = remote.sctpPort;
+    // Nobody else says how large a datagram it takes.
+    this.association.sparesAcks = remote.maxDatagramBytes > 0;
     this.#ice?.act((agent, nowMs) => agent.setRemoteParameters(remote.ice, nowMs));
     this.#dtls?.setRemoteFingerprints(remote.fingerprints, this.nowMs);
   }

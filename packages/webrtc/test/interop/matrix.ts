@@ -11,6 +11,7 @@ import type { PeerHost, PeerKind, RolesName } from './peer.ts';
 /** `CLAW_INTEROP=full`: every cell in every combination, and what is slow. */
 export const isFull = process.env['CLAW_INTEROP'] === 'full';
 const CELL_TIMEOUT_MS = isFull ? 180_000 : 60_000;
+const RACE_RETRIES = 3;
 const SEED = Number(process.env['CLAW_SEED'] ?? 1);
 
 const ROLES: Readonly<Record<RolesName, Roles>> = {
@@ -23,7 +24,8 @@ const ROLES: Readonly<Record<RolesName, Roles>> = {
 export function describeMatrix(kind: PeerKind, only?: readonly CellName[]): void {
   const title = `our stack and ${kind.name}${kind.missing ? ` (skipped: ${kind.missing})` : ''}`;
   const { due, excused } = plan(kind, only ?? (Object.keys(CELLS) as CellName[]));
-  describe.skipIf(kind.missing !== undefined)(title, () => {
+  const retry = kind.races === undefined ? 0 : RACE_RETRIES;
+  describe.skipIf(kind.missing !== undefined)(title, { retry }, () => {
     let host: PeerHost;
     beforeAll(async () => {
       host = await kind.launch();

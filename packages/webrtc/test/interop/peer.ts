@@ -41,6 +41,8 @@ export interface PeerKind {
   readonly slow?: readonly CellName[];
   /** Combinations of roles that its engine cannot take, and why. */
   readonly fixedRoles?: Readonly<Partial<Record<RolesName, string>>>;
+  /** Why a cell may fail and pass when it is tried again. */
+  readonly races?: string;
   /** Why the settings of a channel cannot be read from it. */
   readonly hidesSettings?: string;
   /** What of the channels that it opens it tells wrongly. */

@@ -92,7 +92,10 @@ async function glare(meeting: Meeting, polite: 'we' | 'they', isRestart = false)
     await we.reached('connected');
   }
   await greet(meeting, 'theirs');
-  expect([...(await we.errors()), ...(await they.errors())]).toEqual([]);
+  // Chromium tells candidates of the offer that it took back also after its answer, which the W3C has refused.
+  const late = 'OperationError: the candidate is of another description';
+  const errors = [...(await we.errors()), ...(await they.errors())];
+  expect(errors.filter((error) => !isRestart || error !== late)).toEqual([]);
 }
 
 async function open(meeting: Meeting): Promise<void> {

@@ -10,7 +10,7 @@ const MIB = 1024 * 1024;
 const SIZES = [0, 1, 2, 3, 1199, 1200, 1201, 16_383, 16_384, 16_385, 65_535, 65_536, 262_144];
 const GREAT_SIZES = [MIB, 16 * MIB];
 const BULK_MESSAGES = 256;
-const LOSS = 0.1;
+const LOSS = 0.05;
 const LOSSY_MESSAGES = 40;
 
 async function sendSizes(meeting: Meeting, sizes: readonly number[]): Promise<void> {
