@@ -43,9 +43,11 @@ export class DeliveryRate {
     this.isAppLimited = false;
   }
 
-  onAcked(chunk: SentChunk, nowMs: number): void {
+  /** `isOfEarlier`: it is not the last transmission that was acknowledged, of which the chunk's notes are. */
+  onAcked(chunk: SentChunk, isOfEarlier: boolean, nowMs: number): void {
     this.deliveredBytes += chunk.wireBytes;
     this.#deliveredMs = nowMs;
+    if (isOfEarlier) return;
     if (this.#hasSample && chunk.deliveredBytes < this.priorDeliveredBytes) return;
     if (this.#hasSample && chunk.deliveredBytes === this.priorDeliveredBytes && chunk.sentMs <= this.#firstSentMs)
       return;

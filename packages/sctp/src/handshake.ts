@@ -24,7 +24,7 @@ type HandshakeState = 'idle' | 'cookieWait' | 'cookieEchoed' | 'established';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const COOKIE_LIFETIME_MS = 60_000;
-const MAX_ATTEMPTS = 9;
+const MAX_ATTEMPTS = 18;
 
 export class Handshake {
   state: HandshakeState = 'idle';

@@ -7,23 +7,26 @@
  * acknowledged by a gap block or abandoned; `bytes` is the sum over the first.
  */
 
-import { readU16 } from './byte-order.ts';
+import { readU16, readU32 } from './byte-order.ts';
 import { type CongestionControl, emptyAckSample } from './congestion/congestion-control.ts';
 import { DeliveryRate } from './delivery-rate.ts';
+import { Echoes } from './echoes.ts';
 import { LossDetection } from './loss-detection.ts';
 import type { OutboundMessage } from './outbound-stream.ts';
+import { type RetransmissionCause, RetransmissionLog } from './retransmission-log.ts';
 import type { RoundTripTime } from './round-trip-time.ts';
 import { ChunkList, ChunkState, type SentChunk, SentChunks } from './sent-chunks.ts';
 import { isAfter } from './serial.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
-/** Duplicate reports this long after our last retransmission are the network's own. */
-const SPURIOUS_WITHIN_RTTS = 3;
 const SHUT_WINDOW_BYTES = 256;
+/** So few in flight make a thin stream. */
+const THIN_CHUNKS = 3;
 
 export class InFlight {
   readonly chunks: SentChunks;
   readonly lost = new ChunkList();
+  readonly echoes: Echoes;
   readonly rate = new DeliveryRate();
   congestion: CongestionControl;
   /** Of the peer, as of its last SACK, less what was sent since. */
@@ -47,6 +50,7 @@ export class InFlight {
   retransmissions = 0;
   readonly #rtt: RoundTripTime;
   readonly #loss: LossDetection;
+  readonly #log = new RetransmissionLog();
   readonly #flying = new ChunkList();
   readonly #onAbandon: (message: OutboundMessage) => void;
   readonly #onLost: (chunk: SentChunk) => void;
@@ -55,13 +59,11 @@ export class InFlight {
   #isRecovering = false;
   #recoveryTsn = 0;
   #startsEpisode = false;
-  #isTimeoutDoubtful = false;
   #lostBytes = 0;
   #ackedBytes = 0;
   #rttSampleMs = Number.NaN;
   #rttSampleSentMs = Number.NEGATIVE_INFINITY;
   #wasWindowShut = false;
-  #retransmittedAtMs = Number.NEGATIVE_INFINITY;
   #forwardSentMs = Number.NEGATIVE_INFINITY;
   /** Gap blocks of the last SACK, as pairs of first and last TSN. */
   #gaps: number[] = [];
@@ -74,12 +76,13 @@ export class InFlight {
     onAbandon: (message: OutboundMessage) => void,
   ) {
     this.chunks = new SentChunks(initialTsn);
+    this.echoes = new Echoes(this.chunks);
     this.advancedTsn = (initialTsn - 1) >>> 0;
     this.congestion = congestion;
     this.#rtt = rtt;
     this.#loss = new LossDetection(rtt, initialTsn);
     this.#onAbandon = onAbandon;
-    this.#onLost = (chunk) => this.#markLost(chunk);
+    this.#onLost = (chunk) => this.#markLost(chunk, 'loss');
   }
 
   get cumulativeTsn(): number {
@@ -95,20 +98,22 @@ export class InFlight {
   }
 
   /** Notes that `chunk` leaves now, for the first time or again. */
-  onTransmit(chunk: SentChunk, nowMs: number): void {
+  onTransmit(chunk: SentChunk, nowMs: number, isEcho = false): void {
     if (chunk.transmissions > 0) {
-      if (chunk.state === ChunkState.lost) this.lost.remove(chunk);
-      else if (chunk.state === ChunkState.inFlight) {
+      if (chunk.state === ChunkState.lost) {
+        this.lost.remove(chunk);
+        this.echoes.onRetransmit(chunk, this.#rtt.smoothedMs, nowMs);
+      } else if (chunk.state === ChunkState.inFlight) {
         this.#flying.remove(chunk);
         this.bytes -= chunk.wireBytes;
+        this.#log.note(chunk.tsn, chunk.sentMs, isEcho ? 'echo' : 'timer');
       }
-      this.#retransmittedAtMs = nowMs;
       this.retransmissions++;
     } else {
       this.outstandingBytes += chunk.length;
       this.peerWindowBytes = Math.max(0, this.peerWindowBytes - chunk.length);
     }
-    this.rate.onSent(chunk, this.bytes, nowMs);
+    if (!isEcho) this.rate.onSent(chunk, this.bytes, nowMs);
     chunk.state = ChunkState.inFlight;
     chunk.sentMs = nowMs;
     chunk.transmissions++;
@@ -143,16 +148,13 @@ export class InFlight {
     if (!this.#readGaps(cumulativeTsn, body, gapCount, nowMs)) return false;
     this.#checkReneging();
     this.#advance();
-    if (duplicates > 0 && nowMs - this.#retransmittedAtMs < SPURIOUS_WITHIN_RTTS * this.#rtt.smoothedMs) {
-      this.#loss.onSpuriousRetransmission(nowMs);
+    for (let index = 0; index < duplicates; index++) {
+      this.#onDuplicate(readU32(body, 12 + 4 * (gapCount + index)), nowMs);
     }
     if (this.#isRecovering && !isAfter(this.#recoveryTsn, this.cumulativeTsn)) this.#isRecovering = false;
     if (!Number.isNaN(this.#rttSampleMs)) this.#rtt.addSample(this.#rttSampleMs, nowMs);
     this.timeouts = 0;
-    // What arrives twice was not lost: the timeout is too short until a chunk that was sent once says how long it must be (Karn).
-    if (duplicates > 0 && this.retransmissions > 0) this.#isTimeoutDoubtful = true;
-    if (!Number.isNaN(this.#rttSampleMs)) this.#isTimeoutDoubtful = false;
-    if (isAdvance && !this.#isTimeoutDoubtful) this.#rtt.clearBackoff();
+    if (isAdvance && this.#rtt.hasSample) this.#rtt.clearBackoff();
     this.detectLosses(nowMs);
     this.#report(priorBytes, nowMs);
     this.#noteWindow(windowBytes);
@@ -182,12 +184,12 @@ export class InFlight {
   onRetransmitTimeout(nowMs: number): void {
     if (this.timeouts === 0) this.silentSinceMs = nowMs;
     this.timeouts++;
-    this.#rtt.backOff();
+    this.#rtt.backOff(this.#flying.length <= THIN_CHUNKS);
     this.probeAtMs = NEVER;
     this.congestion.onTimeout(this.bytes, nowMs);
     this.#isRecovering = true;
     this.#recoveryTsn = (this.chunks.nextTsn - 1) >>> 0;
-    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk);
+    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer');
     this.#lostBytes = 0;
     if (isAfter(this.advancedTsn, this.cumulativeTsn)) this.isForwardTsnWanted = true;
     this.#rearm(true, nowMs);
@@ -200,7 +202,7 @@ export class InFlight {
   onPathAnswers(nowMs: number): void {
     if (this.timeouts === 0) return;
     this.#rtt.clearBackoff();
-    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk);
+    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer');
     this.#lostBytes = 0;
     this.#rearm(true, nowMs);
   }
@@ -291,11 +293,23 @@ export class InFlight {
       this.bytes -= chunk.wireBytes;
     } else if (state === ChunkState.lost) this.lost.remove(chunk);
     this.#ackedBytes += chunk.wireBytes;
-    this.rate.onAcked(chunk, nowMs);
-    this.#loss.onAcked(chunk, nowMs);
-    if (chunk.transmissions === 1 && chunk.sentMs > this.#rttSampleSentMs) {
+    const isOfEarlier = chunk.transmissions > 1 && nowMs - chunk.sentMs < this.#rtt.minMs;
+    this.rate.onAcked(chunk, isOfEarlier, nowMs);
+    if (!isOfEarlier) this.#loss.onAcked(chunk, nowMs);
+    if (chunk.transmissions > 1) this.#log.onAcked(chunk.tsn, nowMs);
+    else if (chunk.sentMs > this.#rttSampleSentMs) {
       this.#rttSampleSentMs = chunk.sentMs;
       this.#rttSampleMs = nowMs - chunk.sentMs;
+    }
+  }
+
+  #onDuplicate(tsn: number, nowMs: number): void {
+    const needless = this.#log.onDuplicate(tsn);
+    if (!needless) return;
+    if (needless.cause === 'loss') this.#loss.onSpuriousRetransmission(nowMs);
+    else if (needless.cause === 'timer' && needless.duplicates === needless.times) {
+      // The timer was too quick: it was the first sending that was acknowledged, and its round trip is known after all.
+      if (!Number.isNaN(needless.roundTripMs)) this.#rtt.addSample(needless.roundTripMs, nowMs);
     }
   }
 
@@ -314,7 +328,8 @@ export class InFlight {
     this.#gaps.length = 0;
   }
 
-  #markLost(chunk: SentChunk): void {
+  #markLost(chunk: SentChunk, cause: RetransmissionCause): void {
+    this.#log.note(chunk.tsn, chunk.sentMs, cause);
     this.#flying.remove(chunk);
     this.bytes -= chunk.wireBytes;
     this.#lostBytes += chunk.wireBytes;
@@ -358,7 +373,7 @@ export class InFlight {
   #noteWindow(windowBytes: number): void {
     const isShut = windowBytes < SHUT_WINDOW_BYTES;
     if (this.#wasWindowShut && !isShut) {
-      for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk);
+      for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer');
       this.#lostBytes = 0;
       this.#startsEpisode = false;
     }

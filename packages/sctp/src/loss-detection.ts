@@ -32,12 +32,10 @@ export class LossDetection {
     this.#highestAckedTsn = (initialTsn - 1) >>> 0;
   }
 
+  /** Not to be called when the acknowledgement is of an earlier transmission than the last. */
   onAcked(chunk: SentChunk, nowMs: number): void {
     const rttMs = nowMs - chunk.sentMs;
-    if (chunk.transmissions > 1) {
-      // Perhaps the acknowledgement of an earlier transmission: too quick to be of this one.
-      if (rttMs < this.#rtt.minMs) return;
-    } else if (isAfter(this.#highestAckedTsn, chunk.tsn)) this.#sawReordering = true;
+    if (chunk.transmissions === 1 && isAfter(this.#highestAckedTsn, chunk.tsn)) this.#sawReordering = true;
     if (isAfter(chunk.tsn, this.#highestAckedTsn)) this.#highestAckedTsn = chunk.tsn;
     if (
       chunk.sentMs > this.#newestSentMs ||

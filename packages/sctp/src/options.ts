@@ -32,7 +32,7 @@ export interface SctpOptions {
   readonly initialRtoMs?: number;
   /** Default 150 ms. */
   readonly minRtoMs?: number;
-  /** Default 10,000 ms. */
+  /** What repeated timeouts back off to, at most. Default 3,000 ms, so that a path that comes back is used soon. */
   readonly maxRtoMs?: number;
   /** Timeouts in a row after which the peer is given up. Default 10. */
   readonly maxTimeouts?: number;
@@ -71,7 +71,7 @@ export function resolveOptions(options: SctpOptions): ResolvedOptions {
     maxPacketBytes: options.maxPacketBytes ?? 1432,
     initialRtoMs: options.initialRtoMs ?? 500,
     minRtoMs: options.minRtoMs ?? 150,
-    maxRtoMs: options.maxRtoMs ?? 10_000,
+    maxRtoMs: options.maxRtoMs ?? 3000,
     maxTimeouts: options.maxTimeouts ?? 10,
     heartbeatIntervalMs: options.heartbeatIntervalMs ?? 30_000,
     delayedAckMs: options.delayedAckMs ?? 20,

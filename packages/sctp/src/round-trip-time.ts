@@ -7,6 +7,7 @@
 const ALPHA = 1 / 8;
 const BETA = 1 / 4;
 const MIN_RTT_WINDOW_MS = 10_000;
+const THIN_EVEN_TIMEOUTS = 2;
 
 export interface RtoOptions {
   readonly initialRtoMs: number;
@@ -19,6 +20,7 @@ export class RoundTripTime {
   #srttMs = 0;
   #varianceMs = 0;
   #backoff = 1;
+  #evenTimeouts = 0;
   #latestMs = 0;
   #minMs = Number.POSITIVE_INFINITY;
   #nextMinMs = Number.POSITIVE_INFINITY;
@@ -49,7 +51,8 @@ export class RoundTripTime {
   get rtoMs(): number {
     const { initialRtoMs, minRtoMs, maxRtoMs } = this.#options;
     const base = this.hasSample ? this.#srttMs + Math.max(1, 4 * this.#varianceMs) : initialRtoMs;
-    return Math.min(maxRtoMs, Math.max(minRtoMs, base) * this.#backoff);
+    const leastMs = Math.max(minRtoMs, base);
+    return Math.max(leastMs, Math.min(maxRtoMs, leastMs * this.#backoff));
   }
 
   addSample(rttMs: number, nowMs: number): void {
@@ -62,7 +65,7 @@ export class RoundTripTime {
       this.#varianceMs += BETA * (Math.abs(this.#srttMs - ms) - this.#varianceMs);
       this.#srttMs += ALPHA * (ms - this.#srttMs);
     }
-    this.#backoff = 1;
+    this.clearBackoff();
     if (nowMs >= this.#minWindowEndsMs) {
       this.#minMs = this.#nextMinMs;
       this.#nextMinMs = ms;
@@ -72,13 +75,18 @@ export class RoundTripTime {
     if (ms < this.#minMs) this.#minMs = ms;
   }
 
-  /** After a timeout the next one comes later (RFC 9260 §6.3.3 E2). */
-  backOff(): void {
-    this.#backoff = Math.min(64, this.#backoff * 2);
+  /**
+   * After a timeout the next one comes later (RFC 9260 §6.3.3 E2); not so the first ones of a thin stream, which a
+   * path that loses much would silence for seconds and which burden nobody (as Linux does for TCP).
+   */
+  backOff(isThin: boolean): void {
+    if (isThin && this.#evenTimeouts < THIN_EVEN_TIMEOUTS) this.#evenTimeouts++;
+    else this.#backoff = Math.min(64, this.#backoff * 2);
   }
 
   /** Something got through. Without this a path of heavy loss, where all is retransmitted and gives no sample, would stand still. */
   clearBackoff(): void {
     this.#backoff = 1;
+    this.#evenTimeouts = 0;
   }
 }

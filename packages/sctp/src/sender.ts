@@ -41,6 +41,8 @@ export class Sender {
   #begunBytes = 0;
   /** Not interleaved: the stream whose message must be finished first. */
   #current: OutboundStream | undefined;
+  /** The pacer and nothing else stopped the last packet. */
+  #isHeldByPacer = false;
   bufferedBytes = 0;
 
   constructor(options: SenderOptions) {
@@ -108,8 +110,10 @@ export class Sender {
   maySend(nowMs: number): boolean {
     const { inFlight } = this;
     inFlight.isWindowLimited = false;
+    this.#isHeldByPacer = false;
     // Looking for a stream gives up what has expired, which in turn is to be told.
-    const hasData = this.#nextStream(nowMs) !== undefined || inFlight.lost.length > 0;
+    const isRetransmitting = inFlight.lost.length > 0 || inFlight.echoes.due(nowMs) !== undefined;
+    const hasData = this.#nextStream(nowMs) !== undefined || isRetransmitting;
     if (inFlight.isForwardTsnWanted || inFlight.isProbeWanted) return true;
     if (!hasData) {
       if (inFlight.bytes < inFlight.congestion.windowBytes) inFlight.rate.markAppLimited(inFlight.bytes);
@@ -119,16 +123,17 @@ export class Sender {
       inFlight.isWindowLimited = true;
       return false;
     }
-    if (inFlight.lost.length === 0 && !this.#fitsPeerWindow()) {
+    if (!isRetransmitting && !this.#fitsPeerWindow()) {
       inFlight.rate.markAppLimited(inFlight.bytes);
       return false;
     }
-    return this.#pacer.canSend(inFlight.congestion.paceBytesPerMs, nowMs);
+    this.#isHeldByPacer = !this.#pacer.canSend(inFlight.congestion.paceBytesPerMs, nowMs);
+    return !this.#isHeldByPacer;
   }
 
   /** When the pacer lets the next packet go; infinite when it holds none back. */
   get pacedUntilMs(): number {
-    return this.#pacer.wakeUpMs;
+    return this.#isHeldByPacer ? this.#pacer.wakeUpMs : Number.POSITIVE_INFINITY;
   }
 
   /** Adds as many chunks as the packet takes. */
@@ -141,6 +146,12 @@ export class Sender {
       inFlight.onForwardTsnSent(nowMs);
     if (inFlight.bytes > 0 && inFlight.bytes >= inFlight.congestion.windowBytes && !inFlight.isProbeWanted) return;
     for (;;) {
+      const echo = inFlight.echoes.due(nowMs);
+      if (echo && echo.wireBytes <= writer.roomBytes) {
+        lastFlagsAt = this.#writeChunk(writer, echo, nowMs, true);
+        count++;
+        continue;
+      }
       const lost = inFlight.lost.head;
       const stream = this.#nextStream(nowMs);
       if (lost && !(stream && stream.priority > (lost.message?.stream.priority ?? 0) && this.#fitsPeerWindow())) {
@@ -283,7 +294,7 @@ export class Sender {
   }
 
   /** Writes a chunk as it is and notes its departure; returns where its flags are. */
-  #writeChunk(writer: PacketWriter, chunk: SentChunk, nowMs: number): number {
+  #writeChunk(writer: PacketWriter, chunk: SentChunk, nowMs: number, isEcho = false): number {
     const message = chunk.message as OutboundMessage;
     const headerBytes = this.#headerBytes;
     const at = writer.addChunk(
@@ -303,7 +314,7 @@ export class Sender {
       writeU32(bytes, at + 8, message.ppid);
     }
     message.data.copy(bytes, at + headerBytes - CHUNK_HEADER_BYTES, chunk.offset, chunk.offset + chunk.length);
-    this.inFlight.onTransmit(chunk, nowMs);
+    this.inFlight.onTransmit(chunk, nowMs, isEcho);
     return at - 3;
   }
 }

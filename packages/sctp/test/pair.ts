@@ -3,7 +3,7 @@
 import { seededRandom } from '@claw/testkit';
 import { type DataChannel, DataChannels, SctpAssociation, type SctpOptions, type SctpState } from '../src/index.ts';
 import { Link, type LinkOptions } from './link.ts';
-import { Simulation } from './simulation.ts';
+import { Simulation, type VirtualTime } from './simulation.ts';
 
 export interface Message {
   readonly channel: DataChannel;
@@ -24,11 +24,11 @@ export class End {
   error: unknown = undefined;
   /** Instead of keeping messages. */
   onMessage: ((message: Message) => void) | undefined = undefined;
-  readonly #simulation: Simulation;
+  readonly #simulation: VirtualTime;
   #wakeAtMs = Number.POSITIVE_INFINITY;
   timerGrainMs = 0;
 
-  constructor(simulation: Simulation, options: SctpOptions, isDtlsClient: boolean) {
+  constructor(simulation: VirtualTime, options: SctpOptions, isDtlsClient: boolean) {
     this.#simulation = simulation;
     this.association = new SctpAssociation(options);
     // Both ends are ours.

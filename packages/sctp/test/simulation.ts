@@ -1,6 +1,12 @@
 /** Virtual time for the tests of this package: events in order of their time, then of their making. */
 
-export class Simulation {
+/** What an end needs of time. */
+export interface VirtualTime {
+  readonly nowMs: number;
+  at(atMs: number, fire: () => void): void;
+}
+
+export class Simulation implements VirtualTime {
   nowMs = 0;
   readonly #heap: Event[] = [];
   #made = 0;

@@ -1,59 +1,32 @@
 /** The greatest or least value of the last stretch, kept as two overlapping halves: O(1), exact to half a window. */
 
-export class WindowedMax {
-  #current = 0;
-  #next = 0;
+export class WindowedFilter {
+  #current: number;
+  #next: number;
   #endsAt = 0;
   readonly #half: number;
+  readonly #pick: (a: number, b: number) => number;
 
-  /** `window` in whatever unit `update` counts `now`. */
-  constructor(window: number) {
+  /** `window` is in whatever unit `update` counts `now`; `initial` is what `pick`, `Math.max` or `Math.min`, prefers last. */
+  constructor(window: number, pick: (a: number, b: number) => number, initial: number) {
     this.#half = window / 2;
+    this.#pick = pick;
+    this.#current = initial;
+    this.#next = initial;
   }
 
+  /** The initial value before the first update. */
   get value(): number {
     return this.#current;
   }
 
   update(value: number, now: number): void {
     if (now >= this.#endsAt) {
-      this.#current = Math.max(this.#next, value);
+      this.#current = this.#next;
       this.#next = value;
       this.#endsAt = now + this.#half;
     }
-    if (value > this.#next) this.#next = value;
-    if (value > this.#current) this.#current = value;
-  }
-
-  /** Forgets what is greater than `value`. */
-  clampTo(value: number): void {
-    this.#current = Math.min(this.#current, value);
-    this.#next = Math.min(this.#next, value);
-  }
-}
-
-export class WindowedMin {
-  #current = Number.POSITIVE_INFINITY;
-  #next = Number.POSITIVE_INFINITY;
-  #endsAt = 0;
-  readonly #half: number;
-
-  constructor(window: number) {
-    this.#half = window / 2;
-  }
-
-  /** Infinite before the first update. */
-  get value(): number {
-    return this.#current;
-  }
-
-  update(value: number, now: number): void {
-    if (now >= this.#endsAt) {
-      this.#current = Math.min(this.#next, value);
-      this.#next = value;
-      this.#endsAt = now + this.#half;
-    }
-    if (value < this.#next) this.#next = value;
-    if (value < this.#current) this.#current = value;
+    this.#next = this.#pick(this.#next, value);
+    this.#current = this.#pick(this.#current, value);
   }
 }
