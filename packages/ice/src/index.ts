@@ -33,3 +33,4 @@ export type {
   TcpTarget,
 } from './transport/ice-sockets.ts';
 export { IceTransport, type IceTransportOptions } from './transport/ice-transport.ts';
+export { SharedSockets } from './transport/shared-sockets.ts';

@@ -46,15 +46,15 @@ async function measure(roundTripMs: number, options: Case) {
   // Each gathers for itself first; then the answer is made on the spot.
   await a.connection.setLocalDescription();
   await net.run(2000);
-  const offer = a.connection.localDescription ?? { type: 'none' };
+  const offer = a.connection.localDescription ?? { type: 'none', sdp: '' };
   const candidates: string[] = [];
   b.connection.onicecandidate = ({ candidate }) => candidate && candidates.push(candidate.candidate);
-  const gathered = { ...offer, sdp: (offer.sdp ?? '').replace(/a=(?:candidate|end-of-candidates).*\r\n/g, '') };
+  const gathered = { ...offer, sdp: offer.sdp.replace(/a=(?:candidate|end-of-candidates).*\r\n/g, '') };
   await b.connection.setRemoteDescription(gathered);
   await b.connection.setLocalDescription();
   await net.run(4000);
   const startMs = net.nowMs;
-  for (const line of (offer.sdp ?? '').match(/candidate:.*/g) ?? [])
+  for (const line of offer.sdp.match(/candidate:.*/g) ?? [])
     await b.connection.addIceCandidate({ candidate: line, sdpMid: '0' });
   await a.connection.setRemoteDescription(b.connection.localDescription ?? { type: 'none' });
   await net.run(startMs + 20 * roundTripMs);

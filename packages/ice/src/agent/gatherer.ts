@@ -48,14 +48,19 @@ export interface GathererOptions {
   readonly relayOnly: boolean;
   readonly tcpTypes: readonly TcpType[];
   readonly useProxy: boolean;
+  readonly sharesUdp: boolean;
   readonly rtoMs: number;
   readonly usernameFragment: () => string;
   readonly events: GathererEvents;
 }
 
+/** Allocations go by the five-tuple, so that those from a socket that others use too have one of their own. */
+type UdpUse = 'peers' | 'relays' | 'both';
+
 interface UdpTransport extends EgressTransport {
   readonly base: UdpBase;
   readonly preference: number;
+  readonly use: UdpUse;
 }
 
 /** A connection to a TURN server, opened or on its way. */
@@ -105,7 +110,7 @@ export class Gatherer {
   readonly #turnPlaces: TurnPlace[] = [];
   readonly #retries = new Set<Retry>();
   readonly #queue: ((nowMs: number) => void)[] = [];
-  readonly #opening = new Map<number, { readonly kind: 'udp' | 'passive' | 'so'; readonly address: string }>();
+  readonly #opening = new Map<number, { readonly kind: UdpUse | 'passive' | 'so'; readonly address: string }>();
   readonly #listeners = new Map<number, LocalCandidate>();
   #isListening = true;
   /** Where nobody listens now that did. */
@@ -137,15 +142,13 @@ export class Gatherer {
   }
 
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
-    const { gate, events, tcpTypes, relayOnly } = this.#options;
+    const { tcpTypes, relayOnly } = this.#options;
     for (const each of addresses) {
       const address = canonicalAddress(each.address);
       if (address === undefined || this.#preferences.has(address) || this.#preferences.size >= MAX_LOCAL_ADDRESSES)
         continue;
       this.#preferences.set(address, 8191 - this.#preferences.size);
-      const id = events.nextId();
-      this.#opening.set(id, { kind: 'udp', address });
-      gate.request({ type: 'bind-udp', id, address });
+      for (const use of this.#udpUses()) this.#openUdpPort(use, address);
       if (relayOnly) continue;
       if (tcpTypes.includes('active')) this.#addActiveTcp(address, nowMs);
       for (const kind of ['passive', 'so'] as const) if (tcpTypes.includes(kind)) this.#openPort(kind, address);
@@ -180,8 +183,8 @@ export class Gatherer {
     const opening = this.#opening.get(id);
     if (!opening) return false;
     this.#opening.delete(id);
-    if (opening.kind === 'udp') this.#openUdp(id, local, nowMs);
-    else this.#openTcp(opening.kind, id, local, nowMs);
+    if (opening.kind === 'passive' || opening.kind === 'so') this.#openTcp(opening.kind, id, local, nowMs);
+    else this.#openUdp(opening.kind, id, local, nowMs);
     return true;
   }
 
@@ -192,7 +195,7 @@ export class Gatherer {
     const udp = this.#udp.get(id);
     if (udp) {
       this.#udp.delete(id);
-      this.#preferences.delete(udp.local.address);
+      if (udp.use !== 'relays') this.#preferences.delete(udp.local.address);
       udp.base.isOpen = false;
       this.#options.events.onBaseLost(udp.base, nowMs);
       for (const relay of [...this.#relays]) {
@@ -288,14 +291,28 @@ export class Gatherer {
     this.#retries.clear();
   }
 
-  #openUdp(id: number, local: TransportAddress, nowMs: number): void {
+  #udpUses(): readonly UdpUse[] {
+    const { sharesUdp, relayOnly, servers } = this.#options;
+    if (!sharesUdp) return ['both'];
+    const hasRelays = servers.some(({ kind, protocol }) => kind === 'turn' && protocol === 'udp');
+    return [...(relayOnly ? [] : (['peers'] as const)), ...(hasRelays ? (['relays'] as const) : [])];
+  }
+
+  #openUdpPort(use: UdpUse, address: string): void {
+    const { events, gate } = this.#options;
+    const id = events.nextId();
+    this.#opening.set(id, { kind: use, address });
+    gate.request({ type: 'bind-udp', id, address, ...(use === 'relays' ? { isPrivate: true } : {}) });
+  }
+
+  #openUdp(use: UdpUse, id: number, local: TransportAddress, nowMs: number): void {
     const { gate, events, relayOnly } = this.#options;
     const preference = this.#preferences.get(local.address) ?? 0;
     const candidate = this.#candidate({ type: 'host', ...local, preference });
     const transport = { id, protocol: 'udp' as const, local };
-    const udp = { ...transport, base: new UdpBase(gate, transport, candidate), preference };
+    const udp = { ...transport, base: new UdpBase(gate, transport, candidate), preference, use };
     this.#udp.set(id, udp);
-    if (!relayOnly) {
+    if (!relayOnly && use !== 'relays') {
       events.onBase(udp.base, nowMs);
       events.onCandidate(candidate, nowMs);
     }
@@ -403,6 +420,7 @@ export class Gatherer {
   #queueBinding(udp: UdpTransport, place: TurnPlace, isRefresh: boolean): void {
     const { address } = place;
     if (familyOf(address.address) !== familyOf(udp.local.address) || this.#options.relayOnly) return;
+    if (udp.use === 'relays') return;
     const { gate, random, transactions, rtoMs } = this.#options;
     if (!isRefresh) this.#outstanding += 1;
     const finish = () => {
@@ -434,7 +452,8 @@ export class Gatherer {
   #foundReflexive(udp: UdpTransport, mapped: TransportAddress, url: string, nowMs: number): void {
     const { base } = udp;
     base.isProven = true;
-    if (this.#options.relayOnly || sameAddress(mapped, udp.local) || base.reflexive.length >= 8) return;
+    if (this.#options.relayOnly || udp.use === 'relays' || sameAddress(mapped, udp.local) || base.reflexive.length >= 8)
+      return;
     if (base.reflexive.some((each) => each.type === 'srflx' && sameAddress(each, mapped))) return;
     const candidate = this.#candidate({ type: 'srflx', ...mapped, preference: udp.preference, base: udp.local, url });
     base.reflexive.push(candidate);
@@ -442,7 +461,7 @@ export class Gatherer {
   }
 
   #queueAllocation(udp: UdpTransport, place: TurnPlace, attempt = 0): void {
-    if (familyOf(place.address.address) !== familyOf(udp.local.address)) return;
+    if (familyOf(place.address.address) !== familyOf(udp.local.address) || udp.use === 'peers') return;
     this.#outstanding += 1;
     this.#queue.push((nowMs) => {
       if (this.#hasEnoughRelays(place.server)) this.#outstanding -= 1;

@@ -132,6 +132,7 @@ export class IceAgent {
       relayOnly: transportPolicy === 'relay',
       tcpTypes,
       useProxy: options.useProxy ?? false,
+      sharesUdp: options.sharesUdp ?? false,
       rtoMs: this.#timing.rtoMs,
       usernameFragment: () => this.#session.local.usernameFragment,
       events: {

@@ -26,7 +26,13 @@ export type IceState = 'new' | 'checking' | 'connected' | 'completed' | 'disconn
 /** What the agent asks of its driver. Each `id` is answered once, the answer's name is in the comment. */
 export type IceRequest =
   /** `transportOpened` with the local address, or `transportFailed`. */
-  | { readonly type: 'bind-udp'; readonly id: number; readonly address: string }
+  | {
+      readonly type: 'bind-udp';
+      readonly id: number;
+      readonly address: string;
+      /** Not to be shared with other agents, where sockets are shared. */
+      readonly isPrivate?: boolean;
+    }
   /** The same. Connections come in by `transportAccepted`. */
   | { readonly type: 'listen-tcp'; readonly id: number; readonly address: string }
   /** The same, with a port that `connect-tcp` can take as `localPort`: nobody listens there (RFC 6544 §4.1, `so`). */
@@ -182,6 +188,8 @@ export interface IceAgentOptions {
   readonly tcpTypes?: readonly TcpType[];
   /** TURN over TCP and TLS goes through the driver's HTTP proxy. Default false. */
   readonly useProxy?: boolean;
+  /** The driver's UDP sockets serve other agents too: TURN over UDP has some of its own. Default false. */
+  readonly sharesUdp?: boolean;
   /** The choke point: false keeps the packet, connection or look-up from happening. Default: everything passes. */
   readonly egress?: (facts: Readonly<EgressFacts>) => boolean;
   readonly hooks?: IceHooks;

@@ -35,6 +35,8 @@ export interface IceSocket extends Closable {
   send(bytes: Uint8Array, remote: TransportAddress, prefix: Uint8Array | undefined): void;
   /** Packets that arrived together may come as one, if each says how long it is. */
   allowJoining?(): void;
+  /** Checks for this username fragment, beside the one named before, are for whoever opened the socket. */
+  identify?(usernameFragment: string): void;
 }
 
 export interface TcpTarget {
@@ -51,9 +53,12 @@ export interface TcpTarget {
 export interface IceSockets {
   /** Whether connections to TURN servers are to go through a proxy. */
   readonly hasProxy: boolean;
+  /** UDP sockets serve several agents. Default false. */
+  readonly isShared?: boolean;
   /** Those that take part when nobody chose any, the best first. */
   localAddresses(): readonly string[];
-  bindUdp(address: string, events: SocketEvents): IceSocket;
+  /** `isPrivate`: also where sockets are shared one that is not. */
+  bindUdp(address: string, events: SocketEvents, isPrivate?: boolean): IceSocket;
   listenTcp(address: string, events: ListenerEvents): Closable;
   /** A port that `connectTcp` can take as its own: nobody listens there. */
   reserveTcp(address: string, events: Pick<SocketEvents, 'onOpen' | 'onFailure'>): Closable;

@@ -11,7 +11,7 @@ import type { IceAgentOptions, IceOutput, IceRequest } from '../agent/types.ts';
 import type { Candidate } from '../candidate/candidate.ts';
 import type { Closable, IceSocket, IceSockets, IncomingConnection, SocketEvents } from './ice-sockets.ts';
 
-export interface IceTransportOptions extends Omit<IceAgentOptions, 'output' | 'random' | 'useProxy'> {
+export interface IceTransportOptions extends Omit<IceAgentOptions, 'output' | 'random' | 'useProxy' | 'sharesUdp'> {
   readonly sockets: IceSockets;
   readonly events: Omit<IceOutput, 'send' | 'request'>;
   /** Default: the machine's. */
@@ -40,6 +40,7 @@ export class IceTransport implements AsyncDisposable {
   #isArmDue = false;
   #closing: Promise<void> | undefined;
   readonly #ending = new Set<Promise<void>>();
+  #usernameFragment: string;
 
   /** Throws what {@link IceAgent} throws. */
   constructor(options: IceTransportOptions) {
@@ -50,6 +51,7 @@ export class IceTransport implements AsyncDisposable {
       ...options,
       random,
       useProxy: sockets.hasProxy,
+      sharesUdp: sockets.isShared ?? false,
       output: {
         send: (id, bytes, remote, prefix) => this.#carriers.get(id)?.send(bytes, remote, prefix),
         request: (request) => this.#handleRequest(request),
@@ -59,6 +61,7 @@ export class IceTransport implements AsyncDisposable {
         onSelectedPair: (pair) => events.onSelectedPair?.(pair),
       },
     });
+    this.#usernameFragment = this.agent.localParameters.usernameFragment;
   }
 
   gather(addresses: readonly string[] = this.#addresses()): void {
@@ -93,6 +96,7 @@ export class IceTransport implements AsyncDisposable {
       return call(this.agent, this.#clock.monotonicMs());
     } finally {
       this.#isBusy = wasBusy;
+      this.#identify();
       if (wasBusy) this.#isArmDue = true;
       else this.#arm();
     }
@@ -153,7 +157,8 @@ export class IceTransport implements AsyncDisposable {
     switch (request.type) {
       case 'bind-udp':
         this.#bound.set(id, request.address);
-        this.#carriers.set(id, sockets.bindUdp(request.address, this.#eventsOf(id)));
+        this.#carriers.set(id, sockets.bindUdp(request.address, this.#eventsOf(id), request.isPrivate));
+        this.#carriers.get(id)?.identify?.(this.#usernameFragment);
         return;
       case 'connect-tcp':
         this.#carriers.set(id, sockets.connectTcp(request, this.#eventsOf(id)));
@@ -174,6 +179,14 @@ export class IceTransport implements AsyncDisposable {
         this.#release(id);
         return;
     }
+  }
+
+  /** After a restart checks come for other credentials. */
+  #identify(): void {
+    const { usernameFragment } = this.agent.localParameters;
+    if (usernameFragment === this.#usernameFragment) return;
+    this.#usernameFragment = usernameFragment;
+    for (const carrier of this.#carriers.values()) carrier.identify?.(usernameFragment);
   }
 
   #eventsOf(id: number): SocketEvents {
