@@ -106,7 +106,7 @@ describe('a shared socket', () => {
     c.socket.send(RECORD, STRANGER, undefined);
     all.hear(RECORD);
     expect([a, b, c].map(({ heard }) => heard.length)).toEqual([1, 1, 0]);
-    b.socket.close();
+    void b.socket.close();
     all.hear(RECORD);
     expect([a, b, c].map(({ heard }) => heard.length)).toEqual([2, 1, 0]);
   });
@@ -131,7 +131,7 @@ describe('a shared socket', () => {
     all.hear(RECORD);
     dht.socket.send(QUERY, STRANGER, undefined);
     expect([a.heard.length, dht.heard.length, all.sent.length]).toEqual([1, 1, 2]);
-    dht.socket.close();
+    void dht.socket.close();
     all.hear(QUERY);
     expect(all.mux.dropped).toBe(1);
   });
@@ -142,7 +142,7 @@ describe('a shared socket', () => {
     all.events.onOpen(LOCAL);
     const late = all.join('bbbb');
     const gone = all.join('cccc');
-    gone.socket.close();
+    void gone.socket.close();
     await Promise.resolve();
     expect([early, late, gone].map(({ opened }) => opened)).toEqual([[LOCAL], [LOCAL], []]);
     all.events.onFailure();

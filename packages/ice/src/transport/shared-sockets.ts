@@ -62,7 +62,7 @@ export class SharedSockets implements IceSockets, AsyncDisposable {
     this.#isClosed = true;
     const muxes = [...this.#muxes.values()];
     this.#muxes.clear();
-    await Promise.all(muxes.map((mux) => mux.close()));
+    await Promise.all(muxes.map(async (mux) => mux.close()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {
