@@ -27,15 +27,15 @@ const MAX_TIMEOUT_MS = 10_000;
 const MAX_STREAMS_A_REQUEST = 200;
 
 const NO_CHUNK = Buffer.alloc(0);
-const POSTPONED_ONCE_MORE = 2;
 
 interface Request {
   readonly streamIds: readonly number[];
   /** The numbers that it went by. */
   readonly sequences: number[];
+  readonly lastTsn: number;
   chunk: Buffer;
-  /** Answers that it is in progress. */
-  postponed: number;
+  /** The peer has answered that it is in progress. */
+  isPostponed: boolean;
 }
 
 interface PeerRequest {
@@ -57,6 +57,8 @@ export class StreamReset {
   #peerSequence: number;
   #lastResult: number = Result.nothingToDo;
   #deferred: PeerRequest | undefined;
+  /** The last one that was performed, if it had been deferred. */
+  #postponed: PeerRequest | undefined;
 
   /** The request numbers of each side start at its initial TSN. */
   constructor(host: StreamResetHost, localTsn: number, peerTsn: number) {
@@ -80,7 +82,13 @@ export class StreamReset {
     if (this.#request || this.#ending.size === 0) return;
     const streamIds = [...this.#ending].slice(0, MAX_STREAMS_A_REQUEST);
     for (const id of streamIds) this.#ending.delete(id);
-    this.#request = { streamIds, sequences: [], chunk: NO_CHUNK, postponed: 0 };
+    this.#request = {
+      streamIds,
+      sequences: [],
+      lastTsn: this.#host.lastSentTsn(),
+      chunk: NO_CHUNK,
+      isPostponed: false,
+    };
     this.#number(this.#request);
     this.timeouts = 0;
     this.#transmit(rtoMs, nowMs);
@@ -88,8 +96,8 @@ export class StreamReset {
 
   onTimeout(rtoMs: number, nowMs: number): void {
     this.timeouts++;
-    // libwebrtc of before 2026 repeats that a request is in progress until it comes under a new number.
-    if (this.#request && this.#request.postponed >= POSTPONED_ONCE_MORE) this.#number(this.#request);
+    // Under its old number libwebrtc of before 2026 would answer that there is nothing to do, and do nothing.
+    if (this.#request?.isPostponed) this.#number(this.#request);
     this.#transmit(Math.min(rtoMs * 2 ** this.timeouts, MAX_TIMEOUT_MS), nowMs);
   }
 
@@ -124,14 +132,14 @@ export class StreamReset {
 
   /** Gives the request the next number. */
   #number(request: Request): void {
-    const { streamIds, sequences } = request;
+    const { streamIds, sequences, lastTsn } = request;
     const value = Buffer.alloc(12 + 2 * streamIds.length);
     writeU32(value, 0, this.#nextSequence);
     writeU32(value, 4, (this.#peerSequence - 1) >>> 0);
-    writeU32(value, 8, this.#host.lastSentTsn());
+    writeU32(value, 8, lastTsn);
     streamIds.forEach((id, at) => writeU16(value, 12 + 2 * at, id));
     request.chunk = encodeChunk(ChunkType.reconfig, 0, encodeParameter(ParameterType.outgoingReset, value));
-    request.postponed = 0;
+    request.isPostponed = false;
     sequences.push(this.#nextSequence);
     this.#nextSequence = (this.#nextSequence + 1) >>> 0;
   }
@@ -147,7 +155,7 @@ export class StreamReset {
     if (!request?.sequences.includes(sequence)) return;
     if (result === Result.inProgress) {
       if (sequence !== request.sequences.at(-1)) return;
-      request.postponed++;
+      request.isPostponed = true;
       this.timeouts = 0;
       this.timeoutAtMs = nowMs + rtoMs;
       return;
@@ -196,10 +204,15 @@ export class StreamReset {
   }
 
   #perform(request: PeerRequest): void {
+    // One that was done while it was on its way anew must not hit the next user of the stream.
+    const former = this.#postponed;
+    const isDone =
+      former?.lastTsn === request.lastTsn && former.streamIds.join() === request.streamIds.join() && !this.#deferred;
+    this.#postponed = this.#deferred;
     this.#deferred = undefined;
     this.#peerSequence = (request.sequence + 1) >>> 0;
     this.#lastResult = Result.performed;
-    this.#host.peerReset(request.streamIds);
+    if (!isDone) this.#host.peerReset(request.streamIds);
     this.#respond(request.sequence, Result.performed);
   }
 

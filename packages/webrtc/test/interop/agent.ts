@@ -75,7 +75,6 @@ export function digest(data: string | ArrayBuffer | Uint8Array): string {
 interface Watched {
   readonly channel: Channel;
   readonly inbox: string[];
-  isEcho: boolean;
   /** By its events: in some engines `readyState` waits for another thread. */
   state: 'connecting' | 'open' | 'closed';
 }
@@ -116,7 +115,6 @@ export function createAgent(engine: Engine, emit: (signal: Signal) => void) {
     const entry: Watched = {
       channel,
       inbox: [],
-      isEcho: false,
       state: channel.readyState === 'open' ? 'open' : 'connecting',
     };
     channels.set(channel.label, entry);
@@ -131,7 +129,6 @@ export function createAgent(engine: Engine, emit: (signal: Signal) => void) {
     };
     channel.onmessage = ({ data }) => {
       entry.inbox.push(digest(data as string | ArrayBuffer));
-      if (entry.isEcho) channel.send(data as string | ArrayBuffer);
       changed();
     };
     changed();
@@ -262,9 +259,6 @@ export function createAgent(engine: Engine, emit: (signal: Signal) => void) {
         (label, seed) => watched(label).inbox.shift() === digest(makeMessage({ kind: 'bytes', size, seed })),
       );
       return rightOnes.length;
-    },
-    echo(label: string): void {
-      watched(label).isEcho = true;
     },
     close(...labels: string[]): void {
       for (const label of labels) watched(label).channel.close();
