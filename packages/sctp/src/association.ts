@@ -33,6 +33,13 @@ const SMALL_HEARTBEAT_BYTES = 128;
 /** Before a peer is given up: as long as ICE's consent lasts. */
 const MIN_SILENCE_MS = 30_000;
 
+export interface PathLimits {
+  /** Default: the option of the same name. */
+  readonly maxPacketBytes?: number;
+  /** In flight at once, for a path whose queue is known to be nobody's but ours. Default: no limit but the window. */
+  readonly maxInFlightBytes?: number;
+}
+
 export class SctpAssociation {
   /**
    * The peer's sender neither counts acknowledgements nor waits for a third, as ours: it gets fewer. To be set before
@@ -150,7 +157,7 @@ export class SctpAssociation {
   get statistics(): SctpStatistics {
     const { inFlight } = this.#sender;
     return {
-      windowBytes: inFlight.congestion.windowBytes,
+      windowBytes: inFlight.windowBytes,
       paceBytesPerMs: inFlight.congestion.paceBytesPerMs,
       inFlightBytes: inFlight.bytes,
       peerWindowBytes: inFlight.peerWindowBytes,
@@ -237,8 +244,10 @@ export class SctpAssociation {
   }
 
   /** Another path carries the packets from now on: what was learnt of the old one is forgotten. */
-  pathChanged(nowMs: number, maxPacketBytes: number = this.#options.maxPacketBytes): void {
+  pathChanged(nowMs: number, path: PathLimits = {}): void {
+    const { maxPacketBytes = this.#options.maxPacketBytes, maxInFlightBytes = Number.POSITIVE_INFINITY } = path;
     this.#run(nowMs, () => {
+      this.#sender.inFlight.maxBytes = maxInFlightBytes;
       this.#path.restart(maxPacketBytes);
       const { congestion, random } = this.#options;
       this.#sender.inFlight.congestion = createCongestion(congestion, this.#path.packetBytes, random);

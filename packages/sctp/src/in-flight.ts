@@ -29,6 +29,8 @@ export class InFlight {
   readonly echoes: Echoes;
   readonly rate = new DeliveryRate();
   congestion: CongestionControl;
+  /** What the path may hold at most, whatever congestion control says. */
+  maxBytes = Number.POSITIVE_INFINITY;
   /** Of the peer, as of its last SACK, less what was sent since. */
   peerWindowBytes = 0;
   /** Wire bytes on their way. */
@@ -83,6 +85,11 @@ export class InFlight {
     this.#loss = new LossDetection(rtt, initialTsn);
     this.#onAbandon = onAbandon;
     this.#onLost = (chunk) => this.#markLost(chunk, 'loss');
+  }
+
+  /** Bytes that may be in flight now. */
+  get windowBytes(): number {
+    return Math.min(this.congestion.windowBytes, this.maxBytes);
   }
 
   get cumulativeTsn(): number {

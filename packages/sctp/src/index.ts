@@ -1,4 +1,4 @@
-export { SctpAssociation } from './association.ts';
+export { type PathLimits, SctpAssociation } from './association.ts';
 export type { AckSample, CongestionControl, CongestionKind } from './congestion/congestion-control.ts';
 export type { DataChannelState } from './data-channel.ts';
 export { DataChannel } from './data-channel.ts';

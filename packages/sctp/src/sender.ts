@@ -116,10 +116,10 @@ export class Sender {
     const hasData = this.#nextStream(nowMs) !== undefined || isRetransmitting;
     if (inFlight.isForwardTsnWanted || inFlight.isProbeWanted) return true;
     if (!hasData) {
-      if (inFlight.bytes < inFlight.congestion.windowBytes) inFlight.rate.markAppLimited(inFlight.bytes);
+      if (inFlight.bytes < inFlight.windowBytes) inFlight.rate.markAppLimited(inFlight.bytes);
       return false;
     }
-    if (inFlight.bytes > 0 && inFlight.bytes >= inFlight.congestion.windowBytes) {
+    if (inFlight.bytes > 0 && inFlight.bytes >= inFlight.windowBytes) {
       inFlight.isWindowLimited = true;
       return false;
     }
@@ -144,7 +144,7 @@ export class Sender {
     let count = 0;
     if (inFlight.isForwardTsnWanted && writeForwardTsn(writer, inFlight, this.#isInterleaved))
       inFlight.onForwardTsnSent(nowMs);
-    if (inFlight.bytes > 0 && inFlight.bytes >= inFlight.congestion.windowBytes && !inFlight.isProbeWanted) return;
+    if (inFlight.bytes > 0 && inFlight.bytes >= inFlight.windowBytes && !inFlight.isProbeWanted) return;
     for (;;) {
       const echo = inFlight.echoes.due(nowMs);
       if (echo && echo.wireBytes <= writer.roomBytes) {
@@ -176,7 +176,7 @@ export class Sender {
     if (count === 0 && inFlight.isProbeWanted) this.#writeProbe(writer, nowMs);
     inFlight.isProbeWanted = false;
     if (writer.length > startBytes) this.#pacer.onSent(writer.length);
-    if (lastFlagsAt >= 0 && inFlight.bytes >= inFlight.congestion.windowBytes && this.#scheduler.size > 0) {
+    if (lastFlagsAt >= 0 && inFlight.bytes >= inFlight.windowBytes && this.#scheduler.size > 0) {
       // The window is spent: an acknowledgement now is worth more than a rare one (RFC 7053).
       writer.bytes[lastFlagsAt] = (writer.bytes[lastFlagsAt] as number) | DataFlag.immediate;
     }

@@ -196,7 +196,7 @@ describe('path-MTU discovery', () => {
     pair.run(5000);
     expect(pair.a.association.packetBytes).toBe(1200);
     pair.forward.filter = undefined;
-    pair.a.association.pathChanged(pair.simulation.nowMs, 1400);
+    pair.a.association.pathChanged(pair.simulation.nowMs, { maxPacketBytes: 1400 });
     pair.a.settle();
     pair.run(5000);
     expect(pair.b.messages).toHaveLength(1);

@@ -20,7 +20,14 @@ import {
   MAX_EMBEDDED_BYTES,
   type PairFacts,
 } from '@claw/ice';
-import { type CongestionKind, type DataChannel, DataChannels, SctpAssociation, type SctpState } from '@claw/sctp';
+import {
+  type CongestionKind,
+  type DataChannel,
+  DataChannels,
+  type PathLimits,
+  SctpAssociation,
+  type SctpState,
+} from '@claw/sctp';
 import { engineError } from './errors.ts';
 
 export interface TransportSettings {
@@ -65,6 +72,8 @@ export const LOCAL_MTU_BYTES = 16_384;
 const DTLS_OVERHEAD_BYTES = 37;
 /** There is no media, but werift ends a handshake in which nobody speaks of SRTP. Browsers always do. */
 const SRTP_PROFILES = ['SRTP_AEAD_AES_128_GCM', 'SRTP_AES128_CM_HMAC_SHA1_80'] as const;
+/** Within one machine the queue is the other process, which is late now and then: more would only wait there. */
+const LOCAL_IN_FLIGHT_BYTES = 384 * 1024;
 const MIN_DTLS_TIMEOUT_MS = 50;
 const MAX_EARLY_DATAGRAMS = 16;
 
@@ -289,7 +298,7 @@ export class DataTransport {
     this.#fitPath();
     // Ours write the length of every record.
     if (this.#remote && this.#remote.maxDatagramBytes > 0) this.#ice?.allowJoining();
-    if (isMove) this.association.pathChanged(this.nowMs, this.#maxPacketBytes);
+    if (isMove) this.association.pathChanged(this.nowMs, this.#pathLimits);
     else this.#associate();
     this.#arm();
   }
@@ -298,7 +307,7 @@ export class DataTransport {
   #associate(): void {
     if (this.#isClosed || this.#isAssociated || !this.#path || this.#dtls?.state !== 'connected') return;
     this.#isAssociated = true;
-    this.association.pathChanged(this.nowMs, this.#maxPacketBytes);
+    this.association.pathChanged(this.nowMs, this.#pathLimits);
     this.association.connect(this.nowMs, this.#remote?.sctpInit);
     this.#arm();
   }
@@ -313,6 +322,14 @@ export class DataTransport {
       mtuBytes: this.#mtuBytes,
       initialTimeoutMs: Math.max(MIN_DTLS_TIMEOUT_MS, 2 * (path.roundTripMs ?? MIN_DTLS_TIMEOUT_MS)),
     });
+  }
+
+  get #pathLimits(): PathLimits {
+    const isLocal = this.#path !== undefined && isWithinMachine(this.#path);
+    return {
+      maxPacketBytes: this.#maxPacketBytes,
+      ...(isLocal ? { maxInFlightBytes: LOCAL_IN_FLIGHT_BYTES } : {}),
+    };
   }
 
   get #maxPacketBytes(): number {
