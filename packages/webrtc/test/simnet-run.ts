@@ -219,6 +219,7 @@ async function finish(
   }
   stacks[first].close();
   stacks[second].close();
+  stacks.closeSockets();
   await stacks.run(1000);
   for (const { ends, plan } of traffic) {
     for (const side of SIDES) {

@@ -50,6 +50,8 @@ export interface SideOptions {
   readonly iceServers: readonly { readonly urls: string; readonly username?: string; readonly credential?: string }[];
   readonly iceTransportPolicy: 'all' | 'relay';
   readonly proxy: SimSocketsOptions['proxy'];
+  /** One socket for ICE and whatever else there is. */
+  readonly isSharing: boolean;
 }
 
 export interface StackScenario {
@@ -136,14 +138,21 @@ export function makeScenario(seed: number): StackScenario {
   const relayOnly = { a: dice.chance(0.08), b: dice.chance(0.08) };
   const hasRelay = servers.some((name) => name.startsWith('turn'));
   const policy = (side: SideName) => (hasRelay && relayOnly[side] ? 'relay' : 'all');
+  // Dice of its own, so that what seeds meant before stays.
+  const sharing = new Dice(seed + 1_000_000);
+  const isSharing = { a: sharing.chance(0.15), b: sharing.chance(0.15) };
   const sideOptions = (side: SideName): SideOptions => ({
+    isSharing: isSharing[side],
     iceServers: servers.map((name) => SERVERS[name]),
     iceTransportPolicy: policy(side),
     proxy: access[side].httpProxy ? PROXY : undefined,
   });
   const sides = { a: sideOptions('a'), b: sideOptions('b') };
   notes.push(`${access.a.name} and ${access.b.name}`, servers.join('+') || 'no servers');
-  for (const side of ['a', 'b'] as const) if (policy(side) === 'relay') notes.push(`${side} by relay only`);
+  for (const side of ['a', 'b'] as const) {
+    if (policy(side) === 'relay') notes.push(`${side} by relay only`);
+    if (isSharing[side]) notes.push(`${side} shares its sockets`);
+  }
 
   const harm = dice.chance(0.25) ? 'none' : dice.pick(['light', 'light', 'heavy'] as const);
   const links = { a: makeLinks(dice, harm, notes, 'a'), b: makeLinks(dice, harm, notes, 'b') };

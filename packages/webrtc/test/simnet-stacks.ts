@@ -2,6 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { isClawError } from '@claw/base';
+import { SharedSockets } from '@claw/ice';
 import { openSimnet, type Simnet } from '@claw/simnet';
 import { SimSockets } from '@claw/simnet/ice';
 import { seededRandom } from '@claw/testkit';
@@ -20,6 +21,7 @@ export class Stacks implements Disposable {
   /** What a call into a stack threw. */
   readonly errors: string[] = [];
   readonly #scenario: StackScenario;
+  readonly #shared: SharedSockets[] = [];
   #isNegotiating = false;
 
   constructor(scenario: StackScenario, certificates: Readonly<Record<SideName, RTCConfiguration['certificates']>>) {
@@ -91,9 +93,14 @@ export class Stacks implements Disposable {
     });
   }
 
+  closeSockets(): void {
+    for (const sockets of this.#shared.splice(0)) void sockets.close();
+  }
+
   [Symbol.dispose](): void {
     this.a.close();
     this.b.close();
+    this.closeSockets();
     if (captureTo) writeFileSync(captureTo, this.net.capture());
     this.net.close();
   }
@@ -101,11 +108,14 @@ export class Stacks implements Disposable {
   #open(side: SideName, certificates: RTCConfiguration['certificates']): RTCPeerConnection {
     const { seed, sides, isTrickling, isRestarting, offerer } = this.#scenario;
     const host = this.net.host(side);
-    const { proxy, ...options } = sides[side];
+    const { proxy, isSharing, ...options } = sides[side];
+    const own = new SimSockets(host, { proxy });
+    const sockets = isSharing ? new SharedSockets(own) : own;
+    if (sockets instanceof SharedSockets) this.#shared.push(sockets);
     const connection = new RTCPeerConnection({
       ...options,
       ...(certificates ? { certificates } : {}),
-      sockets: new SimSockets(host, { proxy }),
+      sockets,
       clock: host.clock,
       random: seededRandom(seed * 2 + (side === 'a' ? 0 : 1)),
       maxMessageBytes: 1_048_576,
