@@ -25,6 +25,7 @@ import { PathProbes } from './path-probes.ts';
 import { Receiver } from './receiver.ts';
 import { RoundTripTime } from './round-trip-time.ts';
 import { Sender } from './sender.ts';
+import { isAfter } from './serial.ts';
 import { Shutdown } from './shutdown.ts';
 import { StreamReset } from './stream-reset.ts';
 
@@ -55,6 +56,8 @@ export class SctpAssociation {
   #sender: Sender;
   #receiver: Receiver | undefined;
   #reset: StreamReset | undefined;
+  /** Streams that are to be reset, and have nothing more to send. */
+  readonly #ended = new Set<number>();
   #state: SctpState = 'new';
   readonly #shutdown: Shutdown;
   #mayOmitChecksum = false;
@@ -211,12 +214,12 @@ export class SctpAssociation {
     this.#sender.setPriority(streamId, priority);
   }
 
-  /** Closes our end of a stream once its messages are sent (RFC 6525). */
+  /** Closes our end of a stream once its messages have arrived (RFC 6525). */
   resetStream(streamId: number): void {
     const stream = this.#sender.stream(streamId);
     if (stream.isEnding) return;
     stream.isEnding = true;
-    if (stream.queue.length === 0) this.#reset?.add(streamId);
+    if (stream.queue.length === 0) this.#ended.add(streamId);
     this.#hasWork = this.#state === 'connected';
   }
 
@@ -463,6 +466,7 @@ export class SctpAssociation {
     this.#mayOmitChecksum = peer.acceptsZeroChecksum && options.zeroChecksum;
     this.#maxStreams = Math.min(MAX_STREAMS, peer.inboundStreams, peer.outboundStreams);
     if (isRestart) {
+      this.#ended.clear();
       this.#output.clear();
       this.#rtt = new RoundTripTime(options);
       this.#sender = this.#makeSender(local.initialTsn);
@@ -515,7 +519,7 @@ export class SctpAssociation {
       congestion: createCongestion(congestion, this.#path.packetBytes, random),
       rtt: this.#rtt,
       onDrained: (stream) => {
-        if (stream.isEnding && stream.queue.length === 0) this.#reset?.add(stream.id);
+        if (stream.isEnding && stream.queue.length === 0) this.#ended.add(stream.id);
         this.listener.onDrained?.(stream.id);
       },
     });
@@ -534,6 +538,7 @@ export class SctpAssociation {
     this.#path.stop();
     this.#receiver = undefined;
     this.#reset = undefined;
+    this.#ended.clear();
     this.#output.clear();
     // Whoever is told may still ask how much was not sent.
     this.#setState('closed', error);
@@ -586,7 +591,7 @@ export class SctpAssociation {
     this.#hasWork = false;
     const isUp = this.#handshake.state === 'established' && this.#state !== 'closed';
     if (!isUp) return;
-    this.#reset?.pump(this.#rtt.rtoMs, nowMs);
+    this.#resetEnded(nowMs);
     if (this.#path.isProbeDue) this.#sendMtuProbe(nowMs);
     const sender = this.#sender;
     for (;;) {
@@ -607,7 +612,7 @@ export class SctpAssociation {
       if (!isSent) break;
       if (hasData) this.#path.touch(nowMs);
       // Streams whose last message has just left may end now.
-      this.#reset?.pump(this.#rtt.rtoMs, nowMs);
+      this.#resetEnded(nowMs);
     }
     this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs : NEVER;
   }
@@ -620,6 +625,18 @@ export class SctpAssociation {
     this.#output.sendPacket(peerTag, this.#path.packetBytes, !this.#mayOmitChecksum, (writer) =>
       receiver.writeSack(writer, nowMs),
     );
+  }
+
+  /** Streams whose messages are all acknowledged: older libwebrtc, asked before that, forgets those still out of order. */
+  #resetEnded(nowMs: number): void {
+    const { inFlight } = this.#sender;
+    for (const id of this.#ended) {
+      const { lastTsn } = this.#sender.stream(id);
+      if (lastTsn !== undefined && isAfter(lastTsn, inFlight.cumulativeTsn)) continue;
+      this.#ended.delete(id);
+      this.#reset?.add(id);
+    }
+    this.#reset?.pump(this.#rtt.rtoMs, nowMs);
   }
 
   #sendNext(chunk: Buffer): void {

@@ -57,6 +57,8 @@ export class OutboundMessage {
 export class OutboundStream {
   readonly id: number;
   readonly queue = new RingQueue<OutboundMessage>();
+  /** Of its last chunk. */
+  lastTsn: number | undefined = undefined;
   /** The application's bytes that were not yet sent once. */
   bufferedBytes = 0;
   /** Weight, or rank with the strict scheduler; RFC 8831 §6.4 uses 128, 256, 512 and 1024. */
@@ -78,6 +80,7 @@ export class OutboundStream {
   restart(): void {
     this.nextOrdered = 0;
     this.nextUnordered = 0;
+    this.lastTsn = undefined;
     this.isEnding = false;
   }
 }

@@ -225,6 +225,7 @@ export class Sender {
     const chunk = inFlight.chunks.push();
     if (message.sentBytes === 0) this.#begin(message, chunk.tsn);
     message.lastTsn = chunk.tsn;
+    stream.lastTsn = chunk.tsn;
     chunk.message = message;
     chunk.offset = message.sentBytes;
     chunk.length = length;

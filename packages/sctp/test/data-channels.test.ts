@@ -196,6 +196,28 @@ test.each([
   for (const end of ['a', 'b'] as const) expect(resets[end].toSorted((x, y) => x - y)).toEqual(ids);
 });
 
+test('a stream is reset once its messages are acknowledged, so that no peer has to put it off', () => {
+  for (let seed = 1; seed <= 20; seed += 1) {
+    const pair = new Pair({ delayMs: 10, loss: 0.1, seed }).connect();
+    const channel = pair.a.open({ label: 'x' });
+    pair.run(500);
+    const answers: number[] = [];
+    pair.backward.filter = (packet) => {
+      for (let at = 12; at + 4 <= packet.length; at += (packet.readUInt16BE(at + 2) + 3) & ~3) {
+        if (packet[at] === 130 && packet.readUInt16BE(at + 4) === 16) answers.push(packet.readUInt32BE(at + 12));
+      }
+      return true;
+    };
+    for (let sent = 0; sent < 20; sent += 1) pair.a.send(channel, Buffer.alloc(5000, sent));
+    channel.close(pair.simulation.nowMs);
+    pair.a.settle();
+    pair.run(20_000, () => channel.state === 'closed');
+    expect(channel.state).toBe('closed');
+    expect(pair.b.messages).toHaveLength(20);
+    expect(new Set(answers)).toEqual(new Set([1]));
+  }
+});
+
 /** The streams of the outgoing reset requests (RFC 6525 §4.1) of a packet. */
 function resetStreams(packet: Buffer): number[] {
   const streams: number[] = [];
