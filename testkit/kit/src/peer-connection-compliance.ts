@@ -61,13 +61,13 @@ async function failure(connections: readonly RtcPeerConnection[], signal: AbortS
   }
 }
 
-/** `retry`: how often a test may be run again, for an engine known to fail some set-ups. Default 0. */
+/** `retry`: how often a test may be run again, for an engine known to fail some set-ups. Default: the run's. */
 export function peerConnectionCompliance(
   name: string,
   createEngine: EngineFactory,
   options: { readonly retry?: number } = {},
 ): void {
-  describe(`${name} as a peer connection`, { retry: options.retry ?? 0 }, () => {
+  describe(`${name} as a peer connection`, options, () => {
     let handlerErrors: unknown[];
     let engine: RtcEngine;
     let left: End;
