@@ -3,7 +3,8 @@
  * (`npm run fuzz` has thousands), `CLAW_SCENARIO` runs one alone, and `CLAW_CAPTURE` names a file for its packets.
  */
 
-import { describe, expect, it } from 'vitest';
+import { systemClock, systemRandom } from '@claw/base';
+import { describe, expect, it, vi } from 'vitest';
 import { runScenario } from './simnet-run.ts';
 import { makeScenario, type StackScenario } from './simnet-scenario.ts';
 
@@ -30,6 +31,24 @@ describe('two stacks (fuzz)', () => {
       }
     },
   );
+
+  it('take time and chance from nobody but the network that they are on', async () => {
+    const spies = [
+      vi.spyOn(globalThis, 'setTimeout'),
+      vi.spyOn(globalThis, 'setInterval'),
+      vi.spyOn(performance, 'now'),
+      vi.spyOn(Date, 'now'),
+      vi.spyOn(Math, 'random'),
+      vi.spyOn(systemClock, 'monotonicMs'),
+      vi.spyOn(systemClock, 'setTimer'),
+      vi.spyOn(systemRandom, 'fraction'),
+    ];
+    const { faults } = await runScenario(makeScenario(1));
+    const calls = spies.map((spy) => spy.mock.calls.length);
+    for (const spy of spies) spy.mockRestore();
+    expect(faults).toEqual([]);
+    expect(calls).toEqual(spies.map(() => 0));
+  });
 
   it('do the same to the microsecond for the same seed', async () => {
     const scenarios = Array.from({ length: 20 }, (_, index) => makeScenario(index + 1));
