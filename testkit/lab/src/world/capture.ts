@@ -10,6 +10,7 @@ import { labError } from './errors.ts';
 import type { NodePlan } from './node-plan.ts';
 import type { NodeRunner } from './node-runner.ts';
 
+const SETTLE_MS = 200;
 const DEADLINE_MS = 5000;
 
 export class Captures {
@@ -32,6 +33,8 @@ export class Captures {
 
   /** Lets each write what it has. */
   async close(): Promise<void> {
+    // What they have not read yet, on a busy machine, they would leave.
+    await new Promise<void>((resolve) => systemClock.setTimer(SETTLE_MS, resolve));
     await Promise.all(
       this.#children.map(async (child) => {
         if (child.exitCode !== null || child.signalCode !== null) return;
