@@ -13,6 +13,7 @@ import {
   type AttemptMessage,
   type DescriptionMessage,
   encodeCleartext,
+  MAX_CANDIDATES,
   type RefuseMessage,
 } from './attempt-messages.ts';
 
@@ -78,7 +79,7 @@ export class AttemptOutbox {
     timer.cancel();
     // An offer that was given up must not leave after the answer to the other side's: its number would be the newer.
     if (this.#stopped) return;
-    const candidates = this.#candidates.splice(0);
+    const candidates = this.#takeCandidates();
     this.#firstFlightBytes = segment.bytes.length;
     this.#description = { kind, attempt: this.#options.attempt, ...description, candidates, flight: segment.bytes };
     await this.#post(this.#description);
@@ -140,8 +141,16 @@ export class AttemptOutbox {
     this.#trickling = true;
     this.#later(TRICKLE_MS, () => {
       this.#trickling = false;
-      this.#sendMore(this.#candidates.splice(0), []);
+      this.#sendMore(this.#takeCandidates(), []);
+      if (this.#candidates.length > 0) this.#trickle();
     });
+  }
+
+  /** As many as a message takes, those over UDP first: a machine of many addresses has more. */
+  #takeCandidates(): RtcIceCandidate[] {
+    const isTcp = ({ candidate }: RtcIceCandidate) => / tcp /i.test(candidate);
+    this.#candidates.sort((a, b) => Number(isTcp(a)) - Number(isTcp(b)));
+    return this.#candidates.splice(0, MAX_CANDIDATES);
   }
 
   async #post(message: AttemptMessage): Promise<void> {
