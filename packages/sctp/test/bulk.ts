@@ -96,3 +96,22 @@ export function measureRoundTrips(link: LinkOptions, options: PairOptions, durat
   }
   return roundTripsMs;
 }
+
+/** How long after a path of its own each of many 64 B messages of priority 1024 arrives beside a full bulk channel, in milliseconds. */
+export function measureUrgent(link: LinkOptions, options: PairOptions, durationMs: number, everyMs = 7.3): number[] {
+  const pair = new Pair(link, options).connect();
+  new Bulk(pair, 1);
+  const urgent = pair.a.open({ label: 'urgent', priority: 1024 });
+  pair.run(3000);
+  const latenessMs: number[] = [];
+  pair.b.onMessage = ({ channel, data }) => {
+    if (channel.label === 'urgent') latenessMs.push(pair.simulation.nowMs - data.readDoubleBE(0) - (link.delayMs ?? 0));
+  };
+  for (let spentMs = 0; spentMs < durationMs; spentMs += everyMs) {
+    const message = Buffer.alloc(64);
+    message.writeDoubleBE(pair.simulation.nowMs);
+    pair.a.send(urgent, message);
+    pair.run(everyMs);
+  }
+  return latenessMs;
+}

@@ -19,12 +19,14 @@ import { QueueDelay } from './queue-delay.ts';
 import { initialWindow } from './rfc.ts';
 import { WindowedFilter } from './windowed-filter.ts';
 
-type Phase = 'startup' | 'drain' | 'cruise' | 'up' | 'down' | 'probeRtt';
+type Phase = 'startup' | 'drain' | 'cruise' | 'pulse' | 'settle' | 'up' | 'down' | 'probeRtt';
 
 const PACE_GAIN: Readonly<Record<Phase, number>> = {
   startup: 2.77,
   drain: 1 / 2.77,
   cruise: 1,
+  pulse: 1,
+  settle: 0.94,
   up: 1.2,
   down: 0.75,
   probeRtt: 1,
@@ -33,6 +35,8 @@ const WINDOW_GAIN: Readonly<Record<Phase, number>> = {
   startup: 2,
   drain: 2,
   cruise: 1.12,
+  pulse: 1.25,
+  settle: 1.12,
   up: 1.4,
   down: 1.12,
   probeRtt: 0.5,
@@ -43,6 +47,11 @@ const RATE_WINDOW_ROUNDS = 10;
 const MIN_RTT_STALE_MS = 10_000;
 const PROBE_RTT_MS = 100;
 const DOWN_MAX_ROUNDS = 3;
+/** What a pulse leaves in the queue of a path that is full; at least some packets. */
+const PULSE_QUEUE_MS = 4;
+const PULSE_PACKETS = 3;
+const PULSE_SEEN_SHARE = 0.3;
+const PULSE_NOISES = 3;
 /** Drains in a row that leave a queue before it is taken for somebody else's. */
 const STUCK_DRAINS = 3;
 const RIVAL_QUEUE_MS = 3;
@@ -91,6 +100,7 @@ export class ClawCongestion implements CongestionControl {
   #phaseStartMs = 0;
   #phaseStartRound = 0;
   #phaseStartRate = 0;
+  #phaseStartRttMs = 0;
   #cruiseRounds = 6;
   #stuckDrains = 0;
   /** The last drain left a queue that is too short for a rival's: not ours, and no reason not to probe. */
@@ -220,8 +230,15 @@ export class ClawCongestion implements CongestionControl {
           this.#enter('probeRtt', sample);
         } else if (rounds >= this.#cruiseRounds) {
           // A queue of our own is drained before more is tried.
-          this.#enter(this.#queue.isStanding && !this.#hasDrained ? 'down' : 'up', sample);
+          if (this.#queue.isStanding && !this.#hasDrained) this.#enter('down', sample);
+          else this.#enter(this.#canPulse ? 'pulse' : 'up', sample);
         }
+        return;
+      case 'pulse':
+        if (rounds >= 2) this.#enter(this.#pulseIsSeen ? 'settle' : 'up', sample);
+        return;
+      case 'settle':
+        if (rounds >= 1) this.#enter('cruise', sample);
         return;
       case 'up': {
         const isFull = isOverlong || sample.inFlightBytes >= PACE_GAIN.up * this.#bdpBytes;
@@ -238,6 +255,22 @@ export class ClawCongestion implements CongestionControl {
           this.#enter('cruise', sample);
         }
     }
+  }
+
+  /** On a long path the queue of a full probe is long too: whether there is room, a short one tells first. */
+  get #canPulse(): boolean {
+    const { minRttMs, noiseMs } = this.#queue;
+    const pulseMs = this.#pulseQueueMs;
+    return pulseMs < (PACE_GAIN.up - 1) * minRttMs && PULSE_NOISES * noiseMs < pulseMs;
+  }
+
+  get #pulseQueueMs(): number {
+    return Math.max(PULSE_QUEUE_MS, (PULSE_PACKETS * this.#packetBytes) / this.#rate.value);
+  }
+
+  get #pulseIsSeen(): boolean {
+    const riseMs = this.#smoothedRttMs - this.#phaseStartRttMs;
+    return riseMs > Math.max(PULSE_SEEN_SHARE * this.#pulseQueueMs, PULSE_NOISES * this.#queue.noiseMs);
   }
 
   #continueDown(sample: AckSample, rounds: number): void {
@@ -281,6 +314,7 @@ export class ClawCongestion implements CongestionControl {
     if (phase !== 'down' || this.phase !== 'up') this.#phaseStartRate = this.#rate.value;
     this.phase = phase;
     this.#phaseStartMs = sample.nowMs;
+    this.#phaseStartRttMs = this.#smoothedRttMs;
     this.#phaseStartRound = this.#round;
     // Flows that share a path must not probe in step.
     if (phase === 'cruise')
@@ -304,14 +338,20 @@ export class ClawCongestion implements CongestionControl {
     }
     // The first samples, of a message or two, must not slow a start.
     const leastRate = phase === 'startup' ? initialWindow(this.#packetBytes) / this.#smoothedRttMs : 0;
-    const gain = phase === 'cruise' && this.#queue.isStanding ? EASE_GAIN : PACE_GAIN[phase];
-    this.paceBytesPerMs = gain * Math.max(rate, leastRate);
+    this.paceBytesPerMs = this.#paceGain(sample) * Math.max(rate, leastRate);
     const targetBytes = this.#targetBytes(rate);
     // After a timeout the window grows again as data is acknowledged.
     this.windowBytes = Math.min(
       grownBytes,
       phase === 'startup' ? Math.max(targetBytes, this.windowBytes) : targetBytes,
     );
+  }
+
+  #paceGain(sample: AckSample): number {
+    const { phase } = this;
+    if (phase === 'cruise' && this.#queue.isStanding) return EASE_GAIN;
+    const isPulsing = phase === 'pulse' && sample.nowMs - this.#phaseStartMs < this.#pulseQueueMs / (PACE_GAIN.up - 1);
+    return PACE_GAIN[isPulsing ? 'up' : phase];
   }
 
   #targetBytes(rate: number): number {
