@@ -25,7 +25,7 @@ test('a machine of many addresses says its candidates in several messages, those
   }
   outbox.addCandidate(null);
   const flight = Promise.resolve({ offset: 0, bytes: Buffer.alloc(1) });
-  await outbox.describe('link.offer', { sdp: '', nonce: Buffer.alloc(32) } as never, flight);
+  await outbox.describe('link.offer', { sdp: '', nonce: Buffer.alloc(32) }, flight);
   await clock.advance(100);
   const groups = said.map((message) => ('candidates' in message ? message.candidates : []));
   expect(groups.flat()).toHaveLength(150);

@@ -37,7 +37,7 @@ export const CANARY: readonly Expectation[] = [
     'nat/proxy-only/none',
     'nat/udp-blocked/none', // at first: pairs over TCP wait for UDP longer than the relay takes
   ),
-  ...of('node-datachannel', 'direct', 'nat/eim-adf/apdm-sequential', 'ladder/3-lte'),
+  ...of('node-datachannel', 'direct', 'ladder/3-lte'),
   ...of('node-datachannel', 'relayed', 'nat/apdm-random/eim-apdf'),
   ...of('reference', 'direct', 'nat/eim-adf/apdm-random', 'nat/double-nat/eim-apdf'),
   ...of('reference', 'failed', 'nat/apdm-random/eim-apdf', 'nat/udp-blocked/none'),
