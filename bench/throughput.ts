@@ -6,7 +6,7 @@ import { printTable, ratio, verdict } from './statistics.ts';
 
 const RUNS = 5;
 const SIZES = [16 * 1024, 256 * 1024];
-const BYTES = 96 * 1024 * 1024;
+const BYTES = 384 * 1024 * 1024;
 
 export interface ThroughputRun {
   readonly mbPerS: number;

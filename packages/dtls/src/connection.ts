@@ -123,7 +123,7 @@ export class DtlsConnection {
     this.#emit();
   }
 
-  /** Takes a datagram of the peer's, and does not keep it. */
+  /** Takes a datagram of the peer's for its own: what it protects may be laid open in its place. */
   receive(datagram: Uint8Array, nowMs: number): void {
     if (!this.#isOpen) return;
     this.#handshake.nowMs = nowMs;

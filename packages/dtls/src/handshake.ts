@@ -223,6 +223,7 @@ export class Handshake {
     }
     this.#secrets = [];
     this.#flow = undefined;
+    this.#pendingOpener?.wipe();
     this.#pendingOpener = undefined;
     this.#queued = [];
     this.#acks.clear();

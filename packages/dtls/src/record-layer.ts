@@ -73,19 +73,26 @@ export class RecordLayer {
   }
 
   dropWriter(epoch: number): void {
+    this.#writers.get(epoch)?.sealer?.wipe();
     this.#writers.delete(epoch);
   }
 
   installReader(epoch: number, version: DtlsVersion, opener: RecordOpener): void {
+    this.#readers[epoch & EPOCH_MASK]?.opener.wipe();
     this.#readers[epoch & EPOCH_MASK] = { epoch, version, opener, failures: 0 };
   }
 
   dropReader(epoch: number): void {
-    if (this.#readers[epoch & EPOCH_MASK]?.epoch === epoch) this.#readers[epoch & EPOCH_MASK] = undefined;
+    const reader = this.#readers[epoch & EPOCH_MASK];
+    if (reader?.epoch !== epoch) return;
+    reader.opener.wipe();
+    this.#readers[epoch & EPOCH_MASK] = undefined;
   }
 
   /** Forgets every key. */
   wipe(): void {
+    for (const { sealer } of this.#writers.values()) sealer?.wipe();
+    for (const reader of this.#readers) reader?.opener.wipe();
     this.#writers.clear();
     this.#readers.fill(undefined);
   }
@@ -122,7 +129,7 @@ export class RecordLayer {
     return offset + HEADER_BYTES + content.length;
   }
 
-  /** Hands every record of `datagram` to `sink`. */
+  /** Hands every record of `datagram`, which it may write to, to `sink`. */
   read(datagram: Buffer, sink: RecordSink): void {
     let offset = 0;
     while (offset < datagram.length) {

@@ -3,7 +3,7 @@
  * nonce is made of epoch and sequence number, so it never repeats under a key.
  */
 
-import { AeadKey, NONCE_BYTES, TAG_BYTES } from './aead-key.ts';
+import { AeadKey, AEAD_NONCE_BYTES as NONCE_BYTES, AEAD_TAG_BYTES as TAG_BYTES } from '@claw/aead';
 import type { CipherSuite } from './cipher-suites.ts';
 import { HEADER_BYTES, writeHeader } from './plain-record.ts';
 import { type RecordOpener, type RecordSealer, writeNonce } from './record-protection.ts';
@@ -28,6 +28,10 @@ class Protection12 {
     this.explicitBytes = suite.algorithm === 'chacha20-poly1305' ? 0 : EXPLICIT_NONCE_BYTES;
     this.#iv = Buffer.from(iv);
     this.#iv.copy(this.nonce);
+  }
+
+  wipe(): void {
+    this.key.wipe();
   }
 
   /** `explicit` is the nonce's part that the record carries, when it does. */

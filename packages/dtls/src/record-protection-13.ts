@@ -4,8 +4,8 @@
  * whole number nearest to the next one it expects (§4.2.2).
  */
 
-import { type Cipheriv, createCipheriv, createSecretKey, type KeyObject } from 'node:crypto';
-import { AeadKey, NONCE_BYTES, TAG_BYTES } from './aead-key.ts';
+import { createCipheriv } from 'node:crypto';
+import { AeadKey, BlockKey, AEAD_NONCE_BYTES as NONCE_BYTES, AEAD_TAG_BYTES as TAG_BYTES } from '@claw/aead';
 import type { CipherSuite } from './cipher-suites.ts';
 import { expandLabel } from './hkdf.ts';
 import { MAX_CONTENT_BYTES, MAX_SEQUENCE } from './plain-record.ts';
@@ -20,7 +20,7 @@ export const LONG_SEQUENCE_BIT = 0x08;
 export const LENGTH_BIT = 0x04;
 export const EPOCH_MASK = 0x03;
 
-/** What we write: 16 bits of number and a length, so that records can share a datagram. */
+/** What we write, and the most there is: 16 bits of number and a length, so that records can share a datagram. */
 const HEADER_BYTES = 5;
 const SAMPLE_BYTES = 16;
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -48,8 +48,14 @@ class Protection13 {
     writeNonce(this.nonce, this.#iv, Math.floor(sequence / 2 ** 32), sequence >>> 0);
   }
 
+  /** In memory that the next call uses again. */
   protected mask(sealed: Buffer, offset: number): Buffer {
-    return this.#numberCipher.mask(sealed.subarray(offset, offset + SAMPLE_BYTES));
+    return this.#numberCipher.mask(sealed, offset);
+  }
+
+  wipe(): void {
+    this.key.wipe();
+    this.#numberCipher.wipe();
   }
 }
 
@@ -86,11 +92,13 @@ export class Opener13 extends Protection13 implements RecordOpener {
   type = 0;
   sequence = 0;
   #content: Buffer = NOTHING;
+  readonly #header = Buffer.alloc(HEADER_BYTES);
   readonly #window = new ReplayWindow();
 
   open(record: Buffer, headerEnd: number): boolean {
     if (record.length - headerEnd < SAMPLE_BYTES) return false;
-    const header = Buffer.from(record.subarray(0, headerEnd));
+    const header = headerEnd === HEADER_BYTES ? this.#header : this.#header.subarray(0, headerEnd);
+    record.copy(header, 0, 0, headerEnd);
     const mask = this.mask(record, headerEnd);
     const bits = (header[0] as number) & LONG_SEQUENCE_BIT ? 16 : 8;
     for (let i = 0; i < bits / 8; i++) header[1 + i] = (header[1 + i] as number) ^ (mask[i] as number);
@@ -119,20 +127,25 @@ export class Opener13 extends Protection13 implements RecordOpener {
 
 /** Makes the mask of record numbers out of a record's first ciphertext bytes (RFC 9147 §4.2.3). */
 class NumberCipher {
-  /** AES in ECB mode keeps no state between blocks, so one cipher serves all records. */
-  readonly #aes: Cipheriv | undefined;
-  readonly #chachaKey: KeyObject;
+  readonly #aes: BlockKey | undefined;
+  readonly #chachaKey: Buffer | undefined;
 
+  /** Copies `key`. */
   constructor(suite: CipherSuite, key: Uint8Array) {
-    this.#chachaKey = createSecretKey(key);
-    if (suite.algorithm === 'chacha20-poly1305') return;
-    this.#aes = createCipheriv(`aes-${suite.keyBytes * 8}-ecb`, key, null).setAutoPadding(false);
+    if (suite.algorithm === 'chacha20-poly1305') this.#chachaKey = Buffer.from(key);
+    else this.#aes = new BlockKey(key);
   }
 
-  mask(sample: Buffer): Buffer {
-    if (this.#aes) return this.#aes.update(sample);
+  mask(sealed: Buffer, offset: number): Buffer {
+    if (this.#aes) return this.#aes.encrypt(sealed, offset);
     // The sample is block counter and nonce, in node's order.
-    return createCipheriv('chacha20', this.#chachaKey, sample).update(ZEROS);
+    const sample = sealed.subarray(offset, offset + SAMPLE_BYTES);
+    return createCipheriv('chacha20', this.#chachaKey as Buffer, sample).update(ZEROS);
+  }
+
+  wipe(): void {
+    this.#aes?.wipe();
+    this.#chachaKey?.fill(0);
   }
 }
 

@@ -8,6 +8,8 @@ export interface RecordSealer {
   readonly overheadBytes: number;
   /** Writes one record and returns where it ends. */
   seal(type: number, sequence: number, content: Uint8Array, out: Buffer, offset: number): number;
+  /** Clears the keys. */
+  wipe(): void;
 }
 
 export interface RecordOpener {
@@ -16,8 +18,13 @@ export interface RecordOpener {
   readonly sequence: number;
   /** Its content, which the opener forgets. */
   takeContent(): Buffer;
-  /** Opens the record whose header ends at `headerEnd`; false when it is forged, replayed or no record. */
+  /**
+   * Opens the record whose header ends at `headerEnd`; false when it is forged, replayed or no record.
+   * The record is the opener's: what it protects may be laid open in its place.
+   */
   open(record: Buffer, headerEnd: number): boolean;
+  /** Clears the keys. */
+  wipe(): void;
 }
 
 /** Writes the nonce of `sequence`: the IV with the number added to its end by XOR (RFC 8446 §5.3). */

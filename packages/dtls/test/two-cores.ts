@@ -3,6 +3,7 @@
  * and reorders datagrams as its seed says, or as a tamperer does.
  */
 
+import { loadOpenssl } from '@claw/aead';
 import { seededRandom } from '@claw/testkit';
 import {
   type CreatedCertificate,
@@ -13,6 +14,9 @@ import {
   type DtlsOptions,
   type Role,
 } from '../src/index.ts';
+
+// From the first record on, and not from some record that the machine's speed decides.
+await loadOpenssl();
 
 export interface ChannelOptions {
   readonly seed?: number;
@@ -119,7 +123,8 @@ export class TwoCores {
       this.nowMs = Math.max(this.nowMs, atMs);
       if (next && next.atMs <= atMs) {
         this.#inFlight = this.#inFlight.filter((one) => one !== next);
-        this.core(next.to).connection.receive(next.datagram, this.nowMs);
+        // A copy, as a network makes: whoever receives may write to it.
+        this.core(next.to).connection.receive(Buffer.from(next.datagram), this.nowMs);
       } else {
         for (const core of [this.client, this.server]) {
           if ((core.connection.deadlineMs ?? Infinity) <= this.nowMs) core.connection.handleTimeout(this.nowMs);

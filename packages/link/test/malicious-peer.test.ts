@@ -68,7 +68,7 @@ class Attacker {
     this.victim = new Session({
       role: 'server',
       channels: this.lanes,
-      secrets: { send: BACK, receive: THERE },
+      secrets: { send: Buffer.from(BACK), receive: Buffer.from(THERE) },
       limits: { ...DEFAULT_SESSION_LIMITS, ...limits },
       clock: this.clock,
       onCleartext: () => {},

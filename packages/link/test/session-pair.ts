@@ -55,8 +55,20 @@ export async function openSessionPair(options: SessionPairOptions = {}): Promise
   const limits = { ...DEFAULT_SESSION_LIMITS, ...options.limits };
   const random = seededRandom(options.seed ?? 1);
   const secrets = [random.bytes(32), random.bytes(32)] as const;
-  const left = openEnd('client', lanes[0], { send: secrets[0], receive: secrets[1] }, limits, clock);
-  const right = openEnd('server', lanes[1], { send: secrets[1], receive: secrets[0] }, limits, clock);
+  const left = openEnd(
+    'client',
+    lanes[0],
+    { send: Buffer.from(secrets[0]), receive: Buffer.from(secrets[1]) },
+    limits,
+    clock,
+  );
+  const right = openEnd(
+    'server',
+    lanes[1],
+    { send: Buffer.from(secrets[1]), receive: Buffer.from(secrets[0]) },
+    limits,
+    clock,
+  );
   const until = async (condition: () => boolean, limitMs = 30_000) => {
     const endMs = clock.monotonicMs() + limitMs;
     for (let stepMs = 0; !condition(); stepMs = Math.min(50, stepMs + 1)) {

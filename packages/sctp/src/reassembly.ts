@@ -8,6 +8,10 @@ import type { SkippedMessage } from './forward-tsn.ts';
 import { FragmentRuns } from './fragment-runs.ts';
 import { isAfter, isAfter16 } from './serial.ts';
 
+/** Packets that arrived as one (UDP_GRO) are parts of one message mostly. */
+const MAX_PACKET_BYTES = 16_384;
+const MAX_KEPT_RATIO = 8;
+
 export interface InboundChunk {
   tsn: number;
   streamId: number;
@@ -55,7 +59,8 @@ export class Reassembly {
 
   /** Takes a chunk that was not seen before; false when the peer broke a limit. */
   add(chunk: InboundChunk): boolean {
-    const { streamId, sequence, isUnordered, data } = chunk;
+    const { streamId, sequence, isUnordered } = chunk;
+    const data = worthKeeping(chunk.data);
     if (chunk.isBegin && chunk.isEnd) return this.#complete(streamId, sequence, isUnordered, chunk.ppid, data);
     const stream = this.#stream(streamId);
     let runs = this.#runs;
@@ -175,4 +180,9 @@ export class Reassembly {
   #isLater(a: number, b: number): boolean {
     return this.#isInterleaved ? isAfter(a, b) : isAfter16(a, b);
   }
+}
+
+/** What is kept keeps the memory of the packets it came with, so little of much is copied. */
+function worthKeeping(data: Buffer): Buffer {
+  return data.length * MAX_KEPT_RATIO < Math.min(data.buffer.byteLength, MAX_PACKET_BYTES) ? Buffer.from(data) : data;
 }

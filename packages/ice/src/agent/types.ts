@@ -63,7 +63,7 @@ export interface IceOutput {
    */
   send(transportId: number, bytes: Uint8Array, remote: TransportAddress, prefix: Uint8Array | undefined): void;
   request(request: IceRequest): void;
-  /** An application datagram (DTLS). A view into what `receive` got: copy to keep. */
+  /** An application datagram (DTLS): a part of what `receive` got, which the listener may keep and write to. */
   onDatagram(bytes: Uint8Array): void;
   /** A new local candidate, or `null` when gathering is complete. */
   onCandidate?(candidate: LocalCandidate | null): void;

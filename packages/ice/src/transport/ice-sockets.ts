@@ -8,7 +8,7 @@ import type { TransportAddress } from '../address.ts';
 
 export interface SocketEvents {
   onOpen(local: TransportAddress): void;
-  /** One datagram, or the next bytes of a stream: valid until it returns. */
+  /** One datagram, or the next bytes of a stream; the memory is the listener's from then on. */
   onBytes(bytes: Uint8Array, remote: TransportAddress): void;
   /** It did not open, broke, or was ended by the peer. */
   onFailure(): void;

@@ -4,8 +4,8 @@
  *
  *   a STUN request    the username fragment that it names
  *   a STUN response   the transaction, noted when its request left
- *   DTLS              everybody who has sent to that address: agents of two sessions between
- *                     the same two sockets take what their keys open, and drop the rest
+ *   DTLS              everybody who has sent to that address, a copy each: agents of two sessions
+ *                     between the same two sockets take what their keys open, and drop the rest
  *   anything else     the other protocols
  *
  * What fits none is dropped. Nothing is learnt from what comes in, and answers to strangers
@@ -123,7 +123,7 @@ export class UdpMux {
     // DTLS is 20 to 63 (RFC 9443 §3).
     const users = first >= 20 && first < 64 ? this.#byRemote.get(keyOf(remote)) : this.#others;
     if (!users || users.size === 0) this.dropped += 1;
-    else for (const user of [...users]) user.deliver(bytes, remote);
+    else for (const user of [...users]) user.deliver(users.size > 1 ? Buffer.from(bytes) : bytes, remote);
   }
 
   #receiveStun(bytes: Uint8Array, remote: TransportAddress): void {

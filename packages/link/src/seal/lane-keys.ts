@@ -4,11 +4,11 @@
  * epoch, so that no AES-GCM key comes near its limits (RFC 8446 §5.5).
  */
 
-import { createSecretKey, type KeyObject } from 'node:crypto';
+import { AeadKey } from '@claw/aead';
 import { hmac } from '@claw/base';
 
 export interface LaneKey {
-  readonly key: KeyObject;
+  readonly key: AeadKey;
   /** 12 bytes; the record number is XORed into the last six. */
   readonly iv: Buffer;
 }
@@ -28,7 +28,7 @@ export function deriveLaneKey(secret: Uint8Array, lane: number, epoch: number): 
       .digest();
   const first = block(1, Buffer.alloc(0));
   const second = block(2, first);
-  const key = createSecretKey(first);
+  const key = new AeadKey('aes-256-gcm', first);
   first.fill(0);
   return { key, iv: second.subarray(0, 12) };
 }

@@ -4,18 +4,16 @@
  * additional data. See docs/protocols/sub-channels.md.
  */
 
-import { createCipheriv } from 'node:crypto';
+import { AEAD_TAG_BYTES as TAG_BYTES } from '@claw/aead';
 import { linkError } from '../errors.ts';
 import { deriveLaneKey, EPOCH_BYTES, EPOCH_RECORDS, LAST_EPOCH, type LaneKey, writeNonce } from './lane-keys.ts';
 
 export const RECORD_HEADER_BYTES = 7;
-export const TAG_BYTES = 16;
 export const RECORD_OVERHEAD_BYTES = RECORD_HEADER_BYTES + TAG_BYTES;
 
 const SMALL_BYTES = 2048;
 /** A full frame, sealed. */
 const LARGE_BYTES = 64 * 1024;
-const TAG_OPTIONS = { authTagLength: TAG_BYTES };
 
 export interface EpochLimits {
   readonly records: number;
@@ -34,6 +32,7 @@ export class LaneSealer {
   #sequence = 0;
   #epochStart = 0;
   #epochBytes = 0;
+  #isClosed = false;
 
   constructor(secret: Buffer, lane: number, limits: EpochLimits = { records: EPOCH_RECORDS, bytes: EPOCH_BYTES }) {
     this.#secret = secret;
@@ -48,6 +47,7 @@ export class LaneSealer {
 
   /** One record over `head` followed by `parts`, in memory of the sealer's that the next call uses again. */
   seal(head: Uint8Array, parts: readonly Uint8Array[], partsLength: number): Buffer {
+    if (this.#isClosed) throw linkError('LINK_CLOSED', 'the link is closed');
     const length = head.length + partsLength;
     if (this.#sequence - this.#epochStart >= this.#limits.records || this.#epochBytes + length > this.#limits.bytes)
       this.#nextEpoch();
@@ -56,27 +56,28 @@ export class LaneSealer {
     record.writeUIntBE(this.#sequence, 1, 6);
     this.#key ??= deriveLaneKey(this.#secret, this.#lane, this.#epoch);
     writeNonce(this.#nonce, this.#key.iv, this.#sequence);
-    const cipher = createCipheriv('aes-256-gcm', this.#key.key, this.#nonce, TAG_OPTIONS);
-    cipher.setAAD(record.subarray(0, RECORD_HEADER_BYTES));
-    let at = RECORD_HEADER_BYTES;
-    if (length <= SMALL_BYTES) {
-      // Each call of the cipher costs more than copying this much.
-      at += head.length;
-      record.set(head, RECORD_HEADER_BYTES);
-      for (const part of parts) {
-        record.set(part, at);
-        at += part.length;
-      }
-      record.set(cipher.update(record.subarray(RECORD_HEADER_BYTES, at)), RECORD_HEADER_BYTES);
-    } else {
-      at += cipher.update(head).copy(record, at);
-      for (const part of parts) at += cipher.update(part).copy(record, at);
+    let at = RECORD_HEADER_BYTES + head.length;
+    record.set(head, RECORD_HEADER_BYTES);
+    for (const part of parts) {
+      record.set(part, at);
+      at += part.length;
     }
-    cipher.final();
-    record.set(cipher.getAuthTag(), at);
+    const header = record.subarray(0, RECORD_HEADER_BYTES);
+    this.#key.key.seal(this.#nonce, header, record.subarray(RECORD_HEADER_BYTES, at), record, RECORD_HEADER_BYTES);
     this.#sequence += 1;
     this.#epochBytes += length;
     return record;
+  }
+
+  /** Clears the key in use; nothing is sealed any more. Whoever owns the secret clears that. */
+  close(): void {
+    this.#isClosed = true;
+    this.#wipe();
+  }
+
+  #wipe(): void {
+    this.#key?.key.wipe();
+    this.#key = undefined;
   }
 
   #room(length: number): Buffer {
@@ -88,7 +89,7 @@ export class LaneSealer {
   #nextEpoch(): void {
     if (this.#epoch === LAST_EPOCH) throw linkError('LINK_CLOSED', 'the link used up its keys and must be made anew');
     this.#epoch += 1;
-    this.#key = undefined;
+    this.#wipe();
     this.#epochStart = this.#sequence;
     this.#epochBytes = 0;
   }

@@ -6,7 +6,7 @@ import { LaneOpener } from '../seal/lane-opener.ts';
 import { LaneSealer } from '../seal/lane-sealer.ts';
 import { laneReliability } from './lanes.ts';
 
-/** Direction secrets out of the inner handshake, 32 bytes each. */
+/** Direction secrets out of the inner handshake, 32 bytes each. The session clears them at its end. */
 export interface SessionSecrets {
   readonly send: Buffer;
   readonly receive: Buffer;
@@ -48,5 +48,11 @@ export class Lane {
   open(data: Uint8Array): Buffer | undefined {
     this.bytesReceived += data.length;
     return this.#opener.open(asBuffer(data));
+  }
+
+  /** Clears the keys. */
+  close(): void {
+    this.#sealer.close();
+    this.#opener.close();
   }
 }

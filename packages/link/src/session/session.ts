@@ -336,7 +336,10 @@ export class Session implements MessageHost {
       lane.channel.onmessage = null;
       lane.channel.onbufferedamountlow = null;
       lane.channel.onclose = null;
+      lane.close();
     }
+    this.#options.secrets.send.fill(0);
+    this.#options.secrets.receive.fill(0);
     this.#channels.end(error);
     this.#options.onClosed(error);
   }

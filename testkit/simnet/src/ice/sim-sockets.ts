@@ -45,7 +45,8 @@ export class SimSockets implements IceSockets {
   bindUdp(address: string, events: SocketEvents): IceSocket {
     return this.#open(events, (guarded) => {
       const socket = this.#host.bindUdp({ address, mayFragment: true });
-      socket.onMessage((bytes, from) => guarded.onBytes(bytes, from));
+      // The network may hold the packet for a second delivery; a listener owns what it gets.
+      socket.onMessage((bytes, from) => guarded.onBytes(Buffer.from(bytes), from));
       this.#later(() => guarded.onOpen({ address, port: socket.port }));
       return {
         send: (bytes, remote, prefix) => {
