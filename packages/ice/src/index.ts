@@ -1,6 +1,6 @@
 export { canonicalAddress, formatAddress, type TransportAddress } from './address.ts';
 export { MAX_EMBEDDED_BYTES } from './agent/embedded-flight.ts';
-export type { LocalAddress } from './agent/gatherer.ts';
+export type { LocalAddress } from './agent/host-gatherer.ts';
 export { IceAgent, type IceAgentStats } from './agent/ice-agent.ts';
 export type {
   CandidateFacts,

@@ -22,7 +22,8 @@ import type { CandidatePair } from './candidate-pair.ts';
 import { CheckResponder } from './check-responder.ts';
 import { EgressGate } from './egress-gate.ts';
 import { EmbeddedFlight } from './embedded-flight.ts';
-import { Gatherer, type LocalAddress } from './gatherer.ts';
+import { Gatherer } from './gatherer.ts';
+import type { LocalAddress } from './host-gatherer.ts';
 import { Pacer } from './pacer.ts';
 import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
 import { PathKeeper } from './path-keeper.ts';
@@ -134,14 +135,13 @@ export class IceAgent {
       useProxy: options.useProxy ?? false,
       sharesUdp: options.sharesUdp ?? false,
       rtoMs: this.#timing.rtoMs,
-      usernameFragment: () => this.#session.local.usernameFragment,
       events: {
         nextId,
         onBase: (base) => this.#addBase(base),
         onBaseLost: (base, nowMs) => this.#removeBase(base, nowMs),
         onCandidate: (candidate) => {
           this.#localCandidates.push(candidate);
-          options.output.onCandidate?.(candidate);
+          options.output.onCandidate?.(this.#named(candidate));
         },
         onConnectingTcp: (candidate) => {
           this.#tcp.locals.push(candidate);
@@ -162,7 +162,7 @@ export class IceAgent {
 
   /** Those found so far; `onCandidate` tells of each as it comes. */
   get localCandidates(): readonly LocalCandidate[] {
-    return this.#localCandidates;
+    return this.#localCandidates.map((candidate) => this.#named(candidate));
   }
 
   /** `onCandidate(null)` was called and nothing came since. */
@@ -258,9 +258,6 @@ export class IceAgent {
     for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
     this.#checkingSinceMs = undefined;
     this.#saidComplete = false;
-    for (const [at, candidate] of this.#localCandidates.entries()) {
-      this.#localCandidates[at] = { ...candidate, usernameFragment: parameters.usernameFragment };
-    }
     this.#run(nowMs);
     return parameters;
   }
@@ -430,6 +427,11 @@ export class IceAgent {
     }
     if (this.#role.isControlling) this.#path.considerNomination(nowMs);
     this.#updateState(nowMs);
+  }
+
+  /** Of the present generation, as libwebrtc tells it. */
+  #named(candidate: LocalCandidate): LocalCandidate {
+    return { ...candidate, usernameFragment: this.#session.local.usernameFragment };
   }
 
   #closeListeners(): void {

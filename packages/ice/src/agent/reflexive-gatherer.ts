@@ -1,0 +1,102 @@
+/**
+ * Server-reflexive candidates (RFC 8445 §5.1.1.2): what STUN servers see of our UDP
+ * sockets. Asked again while nobody has answered us yet, which keeps the mappings of
+ * NATs that our candidates stand for (§11).
+ */
+
+import type { Random } from '@claw/base';
+import { familyOf, sameAddress, type TransportAddress } from '../address.ts';
+import type { LocalCandidate } from '../candidate/candidate.ts';
+import { ATTRIBUTE } from '../stun/constants.ts';
+import { addressOf } from '../stun/message.ts';
+import type { Transactions } from '../stun/transactions.ts';
+import { encodeBindingRequest } from './check-messages.ts';
+import type { EgressGate } from './egress-gate.ts';
+import type { GatheringQueue } from './gathering-queue.ts';
+import type { UdpTransport } from './host-gatherer.ts';
+import { makeLocalCandidate } from './local-candidate.ts';
+import type { ServerPlace } from './server-place.ts';
+
+export interface ReflexiveGathererOptions {
+  readonly gate: EgressGate;
+  readonly random: Random;
+  readonly transactions: Transactions;
+  readonly queue: GatheringQueue;
+  readonly relayOnly: boolean;
+  readonly rtoMs: number;
+  readonly onCandidate: (candidate: LocalCandidate, nowMs: number) => void;
+}
+
+const MAX_REFLEXIVE_PER_SOCKET = 8;
+const REFRESH_TRANSMISSIONS = 3;
+
+export class ReflexiveGatherer {
+  readonly #options: ReflexiveGathererOptions;
+  /** Resolved servers, to be asked from each socket that comes later too. */
+  readonly #places: ServerPlace[] = [];
+
+  constructor(options: ReflexiveGathererOptions) {
+    this.#options = options;
+  }
+
+  get hasServers(): boolean {
+    return this.#places.length > 0;
+  }
+
+  addServer(place: ServerPlace, sockets: Iterable<UdpTransport>): void {
+    this.#places.push(place);
+    for (const udp of sockets) this.#ask(udp, place, this.#options.queue.begin());
+  }
+
+  addSocket(udp: UdpTransport): void {
+    for (const place of this.#places) this.#ask(udp, place, this.#options.queue.begin());
+  }
+
+  /** Asks again from where an answer came before. Gathering does not wait for it. */
+  refresh(sockets: Iterable<UdpTransport>): void {
+    for (const udp of sockets) {
+      if (udp.base.reflexive.length > 0) for (const place of this.#places) this.#ask(udp, place);
+    }
+  }
+
+  /** A server, be it one of TURN, has seen the socket there. */
+  found(udp: UdpTransport, mapped: TransportAddress, url: string, nowMs: number): void {
+    const { base, preference, use, local } = udp;
+    base.isProven = true;
+    if (this.#options.relayOnly || use === 'relays' || sameAddress(mapped, local)) return;
+    if (base.reflexive.length >= MAX_REFLEXIVE_PER_SOCKET) return;
+    if (base.reflexive.some((each) => each.type === 'srflx' && sameAddress(each, mapped))) return;
+    const candidate = makeLocalCandidate({ type: 'srflx', ...mapped, preference, base: local, url });
+    base.reflexive.push(candidate);
+    this.#options.onCandidate(candidate, nowMs);
+  }
+
+  /** `finish`: told when the answer is there or will not come; without it the question is a refresh. */
+  #ask(udp: UdpTransport, { address, server }: ServerPlace, finish?: () => void): void {
+    const { gate, queue, random, relayOnly, rtoMs, transactions } = this.#options;
+    if (familyOf(address.address) !== familyOf(udp.local.address) || relayOnly || udp.use === 'relays') {
+      return finish?.();
+    }
+    queue.push((nowMs) => {
+      const id = random.bytes(12);
+      const bytes = encodeBindingRequest(id);
+      transactions.start(
+        {
+          id,
+          rtoMs,
+          ...(finish ? {} : { maxTransmissions: REFRESH_TRANSMISSIONS }),
+          transmit: () => gate.send('gather', udp, bytes, address),
+          onResponse: (message, { via, from, nowMs: atMs }) => {
+            if (via !== udp.id || !sameAddress(from, address)) return false;
+            finish?.();
+            const mapped = message.class === 'success' ? addressOf(message, ATTRIBUTE.xorMappedAddress) : undefined;
+            if (mapped) this.found(udp, mapped, server.url, atMs);
+            return true;
+          },
+          onTimeout: () => finish?.(),
+        },
+        nowMs,
+      );
+    });
+  }
+}
