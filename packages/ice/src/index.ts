@@ -2,6 +2,7 @@ export { canonicalAddress, formatAddress, type TransportAddress } from './addres
 export { MAX_EMBEDDED_BYTES } from './agent/embedded-flight.ts';
 export type { LocalAddress } from './agent/host-gatherer.ts';
 export { IceAgent, type IceAgentStats } from './agent/ice-agent.ts';
+export { randomParameters } from './agent/parameters.ts';
 export type {
   CandidateFacts,
   CheckObservation,

@@ -22,6 +22,10 @@ export class BareAgent {
   readonly requests: IceRequest[] = [];
   readonly heard: string[] = [];
   readonly states: IceState[] = [];
+  /** How often it wanted the addresses of the machine. */
+  addressesWanted = 0;
+  /** How often it told that there are no more candidates. */
+  gatheringEnds = 0;
   readonly random = seededRandom(99);
   nowMs = 0;
 
@@ -36,6 +40,12 @@ export class BareAgent {
           this.sent.push({ id, bytes: Buffer.from(bytes), remote, prefix: prefix && Buffer.from(prefix) }),
         request: (request) => this.requests.push(request),
         onDatagram: (bytes) => this.heard.push(Buffer.from(bytes).toString('latin1')),
+        onCandidate: (candidate) => {
+          if (!candidate) this.gatheringEnds += 1;
+        },
+        onAddressesWanted: () => {
+          this.addressesWanted += 1;
+        },
         onStateChange: (state) => this.states.push(state),
       },
     });

@@ -79,7 +79,7 @@ describe('two agents on one machine', () => {
     const b = transport({ controlling: false, tcpTypes: [] }, heard);
     await connectTransports(a, b);
     await untilState(a, 'completed');
-    a.updateAddresses(['127.0.0.2']);
+    a.gather(['127.0.0.2']);
     await until(() => a.agent.stats().selected?.local.address === '127.0.0.2', 'the new address');
     await untilState(a, 'completed');
     a.agent.sendDatagram(Buffer.from('\u0016from elsewhere'));

@@ -73,10 +73,6 @@ export class SimTransport {
     this.#transport.gather();
   }
 
-  updateAddresses(addresses: readonly string[]): void {
-    this.#transport.updateAddresses(addresses);
-  }
-
   act<T>(call: (agent: IceAgent, nowMs: number) => T): T {
     return this.#transport.act(call);
   }

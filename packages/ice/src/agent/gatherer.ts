@@ -1,8 +1,8 @@
 /**
  * Gathering (RFC 8445 §5.1.1): a socket for each local address, what STUN servers
  * see of it, and allocations on TURN servers over UDP, TCP or TLS. Each transaction
- * waits for its turn at the pacer. Gathering may be called again when addresses
- * come; candidates are told as they are found (RFC 8838).
+ * waits for its turn at the pacer. Candidates are told as they are found (RFC 8838);
+ * after a restart, and while the path is dead, addresses and servers are looked at anew.
  */
 
 import type { Random } from '@claw/base';
@@ -27,6 +27,9 @@ export interface GathererEvents {
   onConnectingTcp(candidate: LocalCandidate, nowMs: number): void;
   /** Asks for addresses; the answer may come at once. */
   resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void;
+  onAddressLost(address: string, nowMs: number): void;
+  /** Wants `gather`; without it nobody looks again by itself. */
+  readonly onAddressesWanted: (() => void) | undefined;
 }
 
 export interface GathererOptions {
@@ -44,8 +47,8 @@ export interface GathererOptions {
 
 /** Keeps the mapping that a signalled reflexive candidate stands for (RFC 8445 §11). */
 const KEEP_MAPPING_MS = 20_000;
-/** Between questions while the path is dead. */
-const SEEK_MAPPING_MS = 4000;
+/** Between looks around while the path is dead. */
+const SEEK_MS = 4000;
 
 export class Gatherer {
   readonly #options: GathererOptions;
@@ -54,7 +57,10 @@ export class Gatherer {
   readonly #reflexive: ReflexiveGatherer;
   readonly #relays: RelayGatherer;
   #hasStarted = false;
-  #keepMappingsAtMs = Number.POSITIVE_INFINITY;
+  /** While the driver owes the addresses of the machine. */
+  #addressesCame: (() => void) | undefined;
+  /** When servers, and while seeking addresses too, are to be asked again. */
+  #lookAtMs = Number.POSITIVE_INFINITY;
   #isSeeking = false;
 
   constructor(options: GathererOptions) {
@@ -92,7 +98,12 @@ export class Gatherer {
         },
         onSocketLost: (udp, nowMs) => {
           events.onBaseLost(udp.base, nowMs);
+          this.#queue.transportLost(udp.id);
           this.#relays.socketLost(udp.id, nowMs);
+        },
+        onAddressLost: (address, nowMs) => {
+          this.#relays.addressLost(address, nowMs);
+          events.onAddressLost(address, nowMs);
         },
       },
     });
@@ -100,7 +111,7 @@ export class Gatherer {
 
   /** Nothing more will come unless addresses do. */
   get isComplete(): boolean {
-    return this.#queue.isEmpty && !this.#hosts.isOpening;
+    return this.#queue.isIdle && !this.#hosts.isOpening;
   }
 
   get hasWork(): boolean {
@@ -108,14 +119,37 @@ export class Gatherer {
   }
 
   get deadlineMs(): number {
-    return Math.min(this.#keepMappingsAtMs, this.#relays.deadlineMs);
+    return Math.min(this.#lookAtMs, this.#relays.deadlineMs);
   }
 
+  /** Those that stand now. */
+  candidates(): LocalCandidate[] {
+    return [...this.#hosts.candidates(), ...this.#relays.candidates()];
+  }
+
+  /** TCP candidates that connect. */
+  get connecting(): readonly LocalCandidate[] {
+    return this.#hosts.connecting;
+  }
+
+  /** On all addresses of the machine, the best first; called again, those that went are dropped. */
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
+    this.#addressesCame?.();
+    this.#addressesCame = undefined;
     this.#hosts.gather(addresses, nowMs);
     if (this.#hasStarted) return;
     this.#hasStarted = true;
-    for (const server of this.#options.servers) this.#startServer(server, nowMs);
+    this.#startServers(nowMs);
+  }
+
+  /** For a restart: what the network looks like may have changed in every way. */
+  renew(nowMs: number): void {
+    if (!this.#hasStarted) return;
+    this.#askForAddresses();
+    this.#relays.verify(nowMs);
+    this.#reflexive.forgetServers();
+    this.#relays.forgetServers();
+    this.#startServers(nowMs);
   }
 
   /** There is a direct path over UDP: no port needs to be open for connections. */
@@ -124,8 +158,8 @@ export class Gatherer {
   }
 
   /** The path has died: connections are welcome again. */
-  listenAgain(): void {
-    this.#hosts.listenAgain();
+  listenAgain(nowMs: number): void {
+    this.#hosts.listenAgain(nowMs);
   }
 
   /** True when the id was one of ours. */
@@ -171,21 +205,24 @@ export class Gatherer {
     return this.#queue.startNext(nowMs);
   }
 
-  /** The path died, perhaps because a NAT gave us another address: asks what we look like now, until there is a path. */
+  /** The path died, perhaps because we or a NAT have another address: looks around until there is a path. */
   seek(nowMs: number): void {
-    if (!this.#reflexive.hasServers && !this.#relays.hasRelays) return;
     this.#isSeeking = true;
-    this.#keepMappingsAtMs = nowMs;
+    this.#lookAtMs = nowMs;
   }
 
   /** `isWaiting`: no pair works, so mappings matter to those who have yet to answer. */
   handleTimeout(isWaiting: boolean, nowMs: number): void {
     this.#relays.handleTimeout(nowMs);
-    if (nowMs < this.#keepMappingsAtMs) return;
+    if (nowMs < this.#lookAtMs) return;
     this.#isSeeking &&= isWaiting;
-    this.#keepMappingsAtMs = nowMs + (this.#isSeeking ? SEEK_MAPPING_MS : KEEP_MAPPING_MS);
+    const keepMs = this.#reflexive.hasServers ? KEEP_MAPPING_MS : Number.POSITIVE_INFINITY;
+    this.#lookAtMs = nowMs + (this.#isSeeking ? SEEK_MS : keepMs);
     if (!isWaiting) return;
-    if (this.#isSeeking) this.#relays.verify(nowMs);
+    if (this.#isSeeking) {
+      this.#askForAddresses();
+      this.#relays.verify(nowMs);
+    }
     this.#reflexive.refresh(this.#hosts.sockets());
   }
 
@@ -193,6 +230,18 @@ export class Gatherer {
     this.#relays.close();
     this.#hosts.close();
     this.#queue.clear();
+  }
+
+  /** Gathering is not complete before they are there. */
+  #askForAddresses(): void {
+    const { onAddressesWanted } = this.#options.events;
+    if (!onAddressesWanted) return;
+    this.#addressesCame ??= this.#queue.begin();
+    onAddressesWanted();
+  }
+
+  #startServers(nowMs: number): void {
+    for (const server of this.#options.servers) this.#startServer(server, nowMs);
   }
 
   #startServer(server: ServerAddress, nowMs: number): void {
@@ -219,10 +268,9 @@ export class Gatherer {
     const address = canonicalAddress(host);
     if (address === undefined) return;
     const place = { server, address: { address, port: server.port }, hops: 0 };
-    if (server.kind === 'stun') this.#reflexive.addServer(place, this.#hosts.sockets());
-    else this.#relays.addServer(place, this.#hosts.sockets());
-    if (server.protocol !== 'udp') return;
-    if (this.#keepMappingsAtMs === Number.POSITIVE_INFINITY) this.#keepMappingsAtMs = nowMs + KEEP_MAPPING_MS;
+    if (server.kind === 'turn') return this.#relays.addServer(place, this.#hosts.sockets());
+    this.#reflexive.addServer(place, this.#hosts.sockets());
+    if (this.#lookAtMs === Number.POSITIVE_INFINITY) this.#lookAtMs = nowMs + KEEP_MAPPING_MS;
   }
 }
 

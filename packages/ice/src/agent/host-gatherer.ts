@@ -16,6 +16,8 @@ export interface UdpTransport extends EgressTransport {
   readonly base: UdpBase;
   readonly preference: number;
   readonly use: UdpUse;
+  /** TURN servers that were asked for an allocation from here and have not answered. */
+  readonly asking: Set<string>;
 }
 
 export interface LocalAddress {
@@ -37,19 +39,28 @@ export interface HostGathererEvents {
   onCandidate(candidate: LocalCandidate, nowMs: number): void;
   /** A TCP candidate that connects: active, or simultaneous open. */
   onConnectingTcp(candidate: LocalCandidate, nowMs: number): void;
+  /** The machine has the address no longer. Its sockets and ports are gone already. */
+  onAddressLost(address: string, nowMs: number): void;
+}
+
+interface Opening {
+  readonly kind: UdpUse | 'passive' | 'so';
+  readonly address: string;
 }
 
 const MAX_LOCAL_ADDRESSES = 64;
+const MAX_PREFERENCE = 8191;
 
 export class HostGatherer {
   readonly #options: HostGathererOptions;
   readonly #udp = new Map<number, UdpTransport>();
-  readonly #opening = new Map<number, { readonly kind: UdpUse | 'passive' | 'so'; readonly address: string }>();
+  readonly #opening = new Map<number, Opening>();
   readonly #listeners = new Map<number, LocalCandidate>();
+  #connecting: LocalCandidate[] = [];
   #isListening = true;
-  /** Where nobody listens now that did. */
-  readonly #quiet = new Set<string>();
-  readonly #preferences = new Map<string, number>();
+  /** Preferences by address. */
+  readonly #addresses = new Map<string, number>();
+  #addressesSeen = 0;
 
   constructor(options: HostGathererOptions) {
     this.#options = options;
@@ -72,17 +83,33 @@ export class HostGatherer {
     return this.#listeners.get(id);
   }
 
+  /** TCP candidates that connect. */
+  get connecting(): readonly LocalCandidate[] {
+    return this.#connecting;
+  }
+
+  /** Host candidates, and what servers see of them. */
+  candidates(): LocalCandidate[] {
+    if (this.#options.relayOnly) return [];
+    const ofPeers = [...this.#udp.values()].filter(({ use }) => use !== 'relays');
+    const overUdp = ofPeers.flatMap(({ base }) => [
+      base.candidate,
+      ...base.reflexive.filter(({ type }) => type === 'srflx'),
+    ]);
+    return [...overUdp, ...this.#connecting, ...this.#listeners.values()];
+  }
+
+  /** On all addresses of the machine, the best first. Those that are not among them any more are dropped. */
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
-    const { tcpTypes, relayOnly, udpUses } = this.#options;
-    for (const each of addresses) {
-      const address = canonicalAddress(each.address);
-      if (address === undefined || this.#preferences.has(address) || this.#preferences.size >= MAX_LOCAL_ADDRESSES)
-        continue;
-      this.#preferences.set(address, 8191 - this.#preferences.size);
-      for (const use of udpUses) this.#openUdpPort(use, address);
-      if (relayOnly) continue;
-      if (tcpTypes.includes('active')) this.#addConnecting('active', { address, port: ACTIVE_TCP_PORT }, nowMs);
-      for (const kind of ['passive', 'so'] as const) if (tcpTypes.includes(kind)) this.#openTcpPort(kind, address);
+    const present = new Set(addresses.flatMap(({ address }) => canonicalAddress(address) ?? []));
+    for (const address of [...this.#addresses.keys()]) if (!present.has(address)) this.#dropAddress(address, nowMs);
+    for (const address of present) {
+      if (!this.#addresses.has(address)) {
+        if (this.#addresses.size >= MAX_LOCAL_ADDRESSES) continue;
+        this.#addresses.set(address, Math.max(0, MAX_PREFERENCE - this.#addressesSeen));
+        this.#addressesSeen += 1;
+      }
+      this.#openMissing(address, nowMs);
     }
   }
 
@@ -102,28 +129,21 @@ export class HostGatherer {
     if (this.#opening.delete(id) || this.#listeners.delete(id)) return true;
     const udp = this.#udp.get(id);
     if (!udp) return false;
-    this.#udp.delete(id);
-    if (udp.use !== 'relays') this.#preferences.delete(udp.local.address);
-    udp.base.isOpen = false;
-    this.#options.events.onSocketLost(udp, nowMs);
+    this.#loseSocket(udp, nowMs);
     return true;
   }
 
   /** There is a direct path over UDP: no port needs to be open for connections. */
   closeListeners(): void {
     this.#isListening = false;
-    for (const [id, { address }] of this.#listeners) {
-      this.#quiet.add(address);
-      this.#options.gate.request({ type: 'close', id });
-    }
+    for (const id of this.#listeners.keys()) this.#options.gate.request({ type: 'close', id });
     this.#listeners.clear();
   }
 
   /** The path has died: connections are welcome again. */
-  listenAgain(): void {
+  listenAgain(nowMs: number): void {
     this.#isListening = true;
-    for (const address of this.#quiet) this.#openTcpPort('passive', address);
-    this.#quiet.clear();
+    for (const address of this.#addresses.keys()) this.#openMissing(address, nowMs);
   }
 
   close(): void {
@@ -134,34 +154,55 @@ export class HostGatherer {
     this.#opening.clear();
   }
 
-  #openUdpPort(use: UdpUse, address: string): void {
+  /** What should be open on an address and is not. */
+  #openMissing(address: string, nowMs: number): void {
+    const { tcpTypes, relayOnly, udpUses } = this.#options;
+    const opening = [...this.#opening.values()].filter((each) => each.address === address).map(({ kind }) => kind);
+    const sockets = [...this.#udp.values()].filter(({ local }) => local.address === address).map(({ use }) => use);
+    const listeners = [...this.#listeners.values(), ...this.#connecting].filter((each) => each.address === address);
+    const ports = listeners.map(({ tcpType }) => tcpType);
+    for (const use of udpUses) if (![...opening, ...sockets].includes(use)) this.#open(use, address);
+    if (relayOnly) return;
+    const isWanted = (type: TcpType) => tcpTypes.includes(type) && !ports.includes(type);
+    if (isWanted('active')) this.#addConnecting('active', { address, port: ACTIVE_TCP_PORT }, nowMs);
+    if (isWanted('passive') && this.#isListening && !opening.includes('passive')) this.#open('passive', address);
+    if (isWanted('so') && !opening.includes('so')) this.#open('so', address);
+  }
+
+  #open(kind: Opening['kind'], address: string): void {
     const { nextId, gate } = this.#options;
     const id = nextId();
-    this.#opening.set(id, { kind: use, address });
-    gate.request({ type: 'bind-udp', id, address, ...(use === 'relays' ? { isPrivate: true } : {}) });
+    this.#opening.set(id, { kind, address });
+    if (kind === 'passive') gate.request({ type: 'listen-tcp', id, address });
+    else if (kind === 'so') gate.request({ type: 'reserve-tcp', id, address });
+    else gate.request({ type: 'bind-udp', id, address, ...(kind === 'relays' ? { isPrivate: true } : {}) });
   }
 
   #addSocket(use: UdpUse, id: number, local: TransportAddress, nowMs: number): void {
     const { gate, events, relayOnly } = this.#options;
-    const preference = this.#preferences.get(local.address) ?? 0;
+    const preference = this.#addresses.get(local.address) ?? 0;
     const candidate = makeLocalCandidate({ type: 'host', ...local, preference });
     const transport = { id, protocol: 'udp' as const, local };
-    const udp = { ...transport, base: new UdpBase(gate, transport, candidate), preference, use };
+    const udp = {
+      ...transport,
+      base: new UdpBase(gate, transport, candidate),
+      preference,
+      use,
+      asking: new Set<string>(),
+    };
     this.#udp.set(id, udp);
     events.onSocket(udp, nowMs);
     if (!relayOnly && use !== 'relays') events.onCandidate(candidate, nowMs);
   }
 
-  #openTcpPort(kind: 'passive' | 'so', address: string): void {
-    const { nextId, gate } = this.#options;
-    const id = nextId();
-    this.#opening.set(id, { kind, address });
-    gate.request({ type: kind === 'so' ? 'reserve-tcp' : 'listen-tcp', id, address });
+  #loseSocket(udp: UdpTransport, nowMs: number): void {
+    this.#udp.delete(udp.id);
+    udp.base.isOpen = false;
+    this.#options.events.onSocketLost(udp, nowMs);
   }
 
   #addListener(id: number, local: TransportAddress, nowMs: number): void {
     if (!this.#isListening) {
-      this.#quiet.add(local.address);
       this.#options.gate.request({ type: 'close', id });
       return;
     }
@@ -172,12 +213,31 @@ export class HostGatherer {
 
   #addConnecting(tcpType: 'active' | 'so', local: TransportAddress, nowMs: number): void {
     const candidate = this.#tcpCandidate(tcpType, local);
+    this.#connecting.push(candidate);
     this.#options.events.onConnectingTcp(candidate, nowMs);
     this.#options.events.onCandidate(candidate, nowMs);
   }
 
   #tcpCandidate(tcpType: TcpType, local: TransportAddress): LocalCandidate {
-    const preference = this.#preferences.get(local.address) ?? 0;
+    const preference = this.#addresses.get(local.address) ?? 0;
     return makeLocalCandidate({ type: 'host', ...local, preference, tcpType });
+  }
+
+  #dropAddress(address: string, nowMs: number): void {
+    const { gate, events } = this.#options;
+    this.#addresses.delete(address);
+    this.#connecting = this.#connecting.filter((each) => each.address !== address);
+    const sockets = [...this.#udp.values()].filter(({ local }) => local.address === address);
+    const ports = [...this.#opening, ...this.#listeners].filter(([, each]) => each.address === address);
+    for (const [id] of ports) {
+      this.#opening.delete(id);
+      this.#listeners.delete(id);
+      gate.request({ type: 'close', id });
+    }
+    for (const udp of sockets) {
+      gate.request({ type: 'close', id: udp.id });
+      this.#loseSocket(udp, nowMs);
+    }
+    events.onAddressLost(address, nowMs);
   }
 }

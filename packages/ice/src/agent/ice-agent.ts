@@ -56,7 +56,6 @@ export class IceAgent {
   readonly #gatherer: Gatherer;
   readonly #path: PathKeeper;
   readonly #bases = new Set<Base>();
-  readonly #localCandidates: LocalCandidate[] = [];
   readonly #tcp: TcpConnections;
   readonly #responder: CheckResponder;
   readonly #deframers = new Map<number, StreamDeframer>();
@@ -121,7 +120,7 @@ export class IceAgent {
         this.#sendPending(nowMs);
       },
       onDead: (nowMs) => this.#recheck(nowMs),
-      onSettled: () => this.#closeListeners(),
+      onSettled: () => this.#gatherer.closeListeners(),
       onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
       hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
     });
@@ -139,14 +138,14 @@ export class IceAgent {
         nextId,
         onBase: (base) => this.#addBase(base),
         onBaseLost: (base, nowMs) => this.#removeBase(base, nowMs),
-        onCandidate: (candidate) => {
-          this.#localCandidates.push(candidate);
-          options.output.onCandidate?.(this.#named(candidate));
-        },
+        onCandidate: (candidate) => options.output.onCandidate?.(this.#named(candidate)),
         onConnectingTcp: (candidate) => {
-          this.#tcp.locals.push(candidate);
           for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
         },
+        onAddressLost: (address, nowMs) => {
+          for (const base of this.#tcp.closeAt(address)) this.#removeBase(base, nowMs);
+        },
+        onAddressesWanted: output.onAddressesWanted && (() => output.onAddressesWanted?.()),
         resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
       },
     });
@@ -160,9 +159,9 @@ export class IceAgent {
     return this.#session.remote;
   }
 
-  /** Those found so far; `onCandidate` tells of each as it comes. */
+  /** Those that stand now; `onCandidate` tells of each as it comes. */
   get localCandidates(): readonly LocalCandidate[] {
-    return this.#localCandidates.map((candidate) => this.#named(candidate));
+    return this.#gatherer.candidates().map((candidate) => this.#named(candidate));
   }
 
   /** `onCandidate(null)` was called and nothing came since. */
@@ -200,14 +199,14 @@ export class IceAgent {
   }
 
   /**
-   * Begins with these addresses of the machine, the best first. Call again with
-   * addresses that came; those known are passed over.
+   * Begins with the addresses of the machine, the best first. Call again when they have changed:
+   * candidates on those that came are told, what was on those that went is closed.
    */
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
     this.#assertOpen();
-    this.#hasGathered = true;
-    this.#saidComplete = false;
     this.#gatherer.gather(addresses, nowMs);
+    if (!this.#hasGathered || !this.#gatherer.isComplete) this.#saidComplete = false;
+    this.#hasGathered = true;
     this.#run(nowMs);
   }
 
@@ -218,6 +217,7 @@ export class IceAgent {
     const before = this.#session.remote;
     if (before && before.usernameFragment !== remote.usernameFragment) this.restart(nowMs);
     this.#session.setRemote(remote, nowMs);
+    this.#path.commit();
     if (remote.isLite && !this.#role.isControlling) {
       this.#role.isControlling = true;
       this.#session.roleChanged();
@@ -250,7 +250,10 @@ export class IceAgent {
     this.#run(nowMs);
   }
 
-  /** New credentials and a new check list (RFC 8445 §9). Data stays on the old pair until a new one is valid. */
+  /**
+   * New credentials and a new check list (RFC 8445 §9). Data stays on the old pair until a new one is valid.
+   * Addresses and servers are asked for anew.
+   */
   restart(nowMs: number, local?: IceParameters): IceParameters {
     this.#assertOpen();
     const parameters = local ? checkParameters(local) : randomParameters(this.#options.random);
@@ -258,8 +261,17 @@ export class IceAgent {
     for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
     this.#checkingSinceMs = undefined;
     this.#saidComplete = false;
+    this.#gatherer.renew(nowMs);
     this.#run(nowMs);
     return parameters;
+  }
+
+  /** Takes back a restart that was not answered by new remote parameters: the former credentials hold again. */
+  rollback(nowMs: number): void {
+    if (!this.#path.rollback()) return;
+    // Those that came since.
+    for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
+    this.#run(nowMs);
   }
 
   /**
@@ -434,18 +446,12 @@ export class IceAgent {
     return { ...candidate, usernameFragment: this.#session.local.usernameFragment };
   }
 
-  #closeListeners(): void {
-    this.#gatherer.closeListeners();
-    const isOpen = ({ tcpType }: LocalCandidate) => tcpType !== 'passive';
-    this.#localCandidates.splice(0, Infinity, ...this.#localCandidates.filter(isOpen));
-  }
-
   #recheck(nowMs: number): void {
     const session = this.#session;
     this.#gatherer.seek(nowMs);
-    this.#gatherer.listenAgain();
+    this.#gatherer.listenAgain(nowMs);
     session.recheckAll();
-    for (const local of this.#tcp.locals) {
+    for (const local of this.#gatherer.connecting) {
       for (const remote of session.remoteCandidates) session.addStream(local, remote);
     }
   }
@@ -523,7 +529,7 @@ export class IceAgent {
 
   #remoteCandidateAdded(candidate: Candidate): void {
     this.#gatherer.permit(candidate.address);
-    for (const local of this.#tcp.locals) this.#session.addStream(local, candidate);
+    for (const local of this.#gatherer.connecting) this.#session.addStream(local, candidate);
   }
 
   #receiveFromServer(relay: Relay, bytes: Uint8Array, nowMs: number): boolean {

@@ -31,6 +31,8 @@ export class PathKeeper {
   /** Carries the data while a restarted session has no valid pair. */
   previous: Session | undefined;
   active: CandidatePair | undefined;
+  /** What a restart took the place of, until the peer has answered it. */
+  #replaced: { readonly session: Session; readonly previous: Session | undefined } | undefined;
   /** When any pair last answered a check, or a restart began. */
   lastAnswerMs = Number.NEGATIVE_INFINITY;
   readonly #nominator: Nominator;
@@ -55,14 +57,30 @@ export class PathKeeper {
     return Math.min(this.#consent.deadlineMs, nominating);
   }
 
-  /** A new generation; the old one stays while it has a path. */
+  /** A new generation; the old one stays while it has a path. A restart that nobody has answered is replaced. */
   restart(session: Session, nowMs: number): void {
-    const old = this.session;
+    if (this.#replaced) this.session.close();
+    const { session: old, previous } = this.#replaced ?? this;
+    this.#replaced = { session: old, previous };
     this.lastAnswerMs = nowMs;
     this.session = session;
-    if (old.validPairs().length === 0) return old.close();
-    this.previous?.close();
-    this.previous = old;
+    this.previous = old.validPairs().length > 0 ? old : previous;
+  }
+
+  /** The peer has answered: there is no way back from the restart. */
+  commit(): void {
+    const { session, previous } = this.#replaced ?? {};
+    this.#replaced = undefined;
+    for (const each of [session, previous]) if (each !== this.previous) each?.close();
+  }
+
+  /** Takes the restart back that the peer has not answered. False when there is none. */
+  rollback(): boolean {
+    if (!this.#replaced) return false;
+    this.session.close();
+    ({ session: this.session, previous: this.previous } = this.#replaced);
+    this.#replaced = undefined;
+    return true;
   }
 
   find(base: Base, from: TransportAddress): CandidatePair | undefined {
@@ -90,7 +108,7 @@ export class PathKeeper {
 
   baseLost(base: Base, nowMs: number): void {
     const hadPath = this.active !== undefined;
-    for (const session of [this.session, this.previous]) {
+    for (const session of new Set([this.session, this.previous, this.#replaced?.session, this.#replaced?.previous])) {
       for (const pair of session?.list.pairs() ?? []) if (pair.base === base) this.#consent.forget(pair);
       session?.removeBase(base);
     }

@@ -27,7 +27,6 @@ export interface ReflexiveGathererOptions {
   readonly onCandidate: (candidate: LocalCandidate, nowMs: number) => void;
 }
 
-const MAX_REFLEXIVE_PER_SOCKET = 8;
 const REFRESH_TRANSMISSIONS = 3;
 
 export class ReflexiveGatherer {
@@ -43,13 +42,18 @@ export class ReflexiveGatherer {
     return this.#places.length > 0;
   }
 
+  /** All servers are to be found and asked anew. */
+  forgetServers(): void {
+    this.#places.length = 0;
+  }
+
   addServer(place: ServerPlace, sockets: Iterable<UdpTransport>): void {
     this.#places.push(place);
-    for (const udp of sockets) this.#ask(udp, place, this.#options.queue.begin());
+    for (const udp of sockets) this.#ask(udp, place, this.#options.queue.begin(udp.id));
   }
 
   addSocket(udp: UdpTransport): void {
-    for (const place of this.#places) this.#ask(udp, place, this.#options.queue.begin());
+    for (const place of this.#places) this.#ask(udp, place, this.#options.queue.begin(udp.id));
   }
 
   /** Asks again from where an answer came before. Gathering does not wait for it. */
@@ -59,15 +63,17 @@ export class ReflexiveGatherer {
     }
   }
 
-  /** A server, be it one of TURN, has seen the socket there. */
+  /** A server, be it one of TURN, sees the socket there now. */
   found(udp: UdpTransport, mapped: TransportAddress, url: string, nowMs: number): void {
     const { base, preference, use, local } = udp;
     base.isProven = true;
     if (this.#options.relayOnly || use === 'relays' || sameAddress(mapped, local)) return;
-    if (base.reflexive.length >= MAX_REFLEXIVE_PER_SOCKET) return;
     if (base.reflexive.some((each) => each.type === 'srflx' && sameAddress(each, mapped))) return;
     const candidate = makeLocalCandidate({ type: 'srflx', ...mapped, preference, base: local, url });
-    base.reflexive.push(candidate);
+    // Where it saw it before nobody is reached any more.
+    const former = base.reflexive.findIndex((each) => each.url === url);
+    if (former < 0) base.reflexive.push(candidate);
+    else base.reflexive[former] = candidate;
     this.#options.onCandidate(candidate, nowMs);
   }
 
@@ -77,7 +83,7 @@ export class ReflexiveGatherer {
     if (familyOf(address.address) !== familyOf(udp.local.address) || relayOnly || udp.use === 'relays') {
       return finish?.();
     }
-    queue.push((nowMs) => {
+    queue.push(udp.id, (nowMs) => {
       const id = random.bytes(12);
       const bytes = encodeBindingRequest(id);
       transactions.start(

@@ -4,7 +4,7 @@
  */
 
 import type { Random } from '@claw/base';
-import { familyOf, sameAddress, type TransportAddress } from '../address.ts';
+import { familyOf, formatAddress, sameAddress, type TransportAddress } from '../address.ts';
 import type { LocalCandidate } from '../candidate/candidate.ts';
 import type { ServerAddress } from '../candidate/server-url.ts';
 import type { Transactions } from '../stun/transactions.ts';
@@ -43,6 +43,8 @@ interface ServerStream extends ServerPlace {
   readonly attempt: number;
   /** Gathering need not wait for it any longer. */
   readonly finish: () => void;
+  /** Once it is open. */
+  localAddress: string | undefined;
   relay: Relay | undefined;
 }
 
@@ -81,8 +83,8 @@ export class RelayGatherer {
     this.#options = options;
   }
 
-  get hasRelays(): boolean {
-    return this.#relays.length > 0;
+  candidates(): LocalCandidate[] {
+    return this.#relays.map(({ candidate }) => candidate);
   }
 
   get deadlineMs(): number {
@@ -92,8 +94,21 @@ export class RelayGatherer {
     return deadlineMs;
   }
 
+  /** All servers are to be found and asked anew; relays that stand are kept. */
+  forgetServers(): void {
+    this.#places.length = 0;
+    this.#retries.clear();
+  }
+
   addServer(place: ServerPlace, sockets: Iterable<UdpTransport>): void {
-    if (place.server.protocol !== 'udp') return this.#connect(place);
+    if (place.server.protocol !== 'udp') {
+      const streams = [...this.#streams.values()];
+      const isThere = streams.some(
+        ({ server, address }) => server === place.server && sameAddress(address, place.address),
+      );
+      if (!isThere) this.#connect(place);
+      return;
+    }
     this.#places.push(place);
     for (const udp of sockets) this.#queueAllocation(udp, place);
   }
@@ -105,6 +120,16 @@ export class RelayGatherer {
   socketLost(id: number, nowMs: number): void {
     for (const relay of [...this.#relays]) {
       if (relay.allocation.options.transport.id === id) this.#lose(relay, nowMs);
+    }
+  }
+
+  /** Connections from there are dead, whatever TCP says: made again from elsewhere. */
+  addressLost(address: string, nowMs: number): void {
+    for (const [id, stream] of this.#streams) {
+      if (stream.localAddress !== address) continue;
+      this.#options.gate.request({ type: 'close', id });
+      this.#dropStream(id, stream, nowMs);
+      this.#retryLater(stream, undefined, 0, nowMs);
     }
   }
 
@@ -121,6 +146,7 @@ export class RelayGatherer {
   streamOpened(id: number, local: TransportAddress, nowMs: number): boolean {
     const stream = this.#streams.get(id);
     if (!stream) return false;
+    stream.localAddress = local.address;
     const { server, attempt, finish } = stream;
     const transport = { id, protocol: server.protocol, local };
     this.#startAllocation({ transport, place: stream, preference: 0, attempt, finish }, nowMs);
@@ -131,9 +157,7 @@ export class RelayGatherer {
   streamFailed(id: number, nowMs: number): boolean {
     const stream = this.#streams.get(id);
     if (!stream) return false;
-    this.#streams.delete(id);
-    stream.finish();
-    if (stream.relay) this.#lose(stream.relay, nowMs);
+    this.#dropStream(id, stream, nowMs);
     if (stream.relay || stream.attempt > 0) this.#retryLater(stream, undefined, stream.attempt, nowMs);
     return true;
   }
@@ -169,6 +193,12 @@ export class RelayGatherer {
     this.#retries.clear();
   }
 
+  #dropStream(id: number, stream: ServerStream, nowMs: number): void {
+    this.#streams.delete(id);
+    stream.finish();
+    if (stream.relay) this.#lose(stream.relay, nowMs);
+  }
+
   #retryLater({ server, address, hops }: ServerPlace, udpId: number | undefined, attempt: number, nowMs: number): void {
     if (attempt >= MAX_RETRIES) return;
     const atMs = nowMs + FIRST_RETRY_MS * 2 ** attempt;
@@ -187,7 +217,7 @@ export class RelayGatherer {
     const { gate, nextId, queue, useProxy } = this.#options;
     const id = nextId();
     const finish = queue.begin();
-    this.#streams.set(id, { ...place, id, attempt, finish, relay: undefined });
+    this.#streams.set(id, { ...place, id, attempt, finish, localAddress: undefined, relay: undefined });
     const { server } = place;
     const isPermitted = gate.request({
       type: 'connect-tcp',
@@ -203,9 +233,17 @@ export class RelayGatherer {
 
   #queueAllocation(udp: UdpTransport, place: ServerPlace, attempt = 0): void {
     if (familyOf(place.address.address) !== familyOf(udp.local.address) || udp.use === 'peers') return;
+    // A second allocation from one socket would be refused (437).
+    const key = formatAddress(place.address);
+    if (udp.asking.has(key) || this.relayFrom(udp.id, place.address)) return;
+    udp.asking.add(key);
     const { queue } = this.#options;
-    const finish = queue.begin();
-    queue.push((nowMs) => {
+    const done = queue.begin(udp.id);
+    const finish = () => {
+      udp.asking.delete(key);
+      done();
+    };
+    queue.push(udp.id, (nowMs) => {
       if (this.#hasEnough(place.server)) finish();
       else this.#startAllocation({ transport: udp, place, preference: udp.preference, attempt, finish }, nowMs);
     });
@@ -271,7 +309,7 @@ export class RelayGatherer {
     const place = { server, address: alternate, hops: hops + 1 };
     if (server.protocol !== 'udp') this.#connect(place);
     else if (familyOf(alternate.address) === familyOf(address.address)) {
-      this.#startAllocation({ ...plan, place, finish: this.#options.queue.begin() }, nowMs);
+      this.#startAllocation({ ...plan, place, finish: this.#options.queue.begin(plan.transport.id) }, nowMs);
     }
   }
 

@@ -39,8 +39,6 @@ const MAX_REOPENINGS = 32;
 export class TcpConnections {
   readonly #options: TcpConnectionsOptions;
   readonly #connections = new Map<number, Connection>();
-  /** Candidates of ours that connect. */
-  readonly locals: LocalCandidate[] = [];
   #reopenings: Reopening[] = [];
   #reopened = 0;
 
@@ -127,6 +125,13 @@ export class TcpConnections {
     this.#connections.delete(id);
     if (connection?.isRequested) this.#options.gate.request({ type: 'close', id });
     return connection?.base;
+  }
+
+  /** Those from and at an address that is gone. Returns their bases. */
+  closeAt(address: string): StreamBase[] {
+    const ids = [...this.#connections].flatMap(([id, { base }]) => (base.candidate.address === address ? id : []));
+    this.#reopenings = this.#reopenings.filter(({ local }) => local.address !== address);
+    return ids.flatMap((id) => this.close(id) ?? []);
   }
 
   closeAll(): void {

@@ -67,6 +67,8 @@ export interface IceOutput {
   onDatagram(bytes: Uint8Array): void;
   /** A new local candidate, or `null` when gathering is complete. */
   onCandidate?(candidate: LocalCandidate | null): void;
+  /** After a restart, and while the path is dead: wants {@link IceAgent.gather} with the machine's addresses as they are now. */
+  onAddressesWanted?(): void;
   onStateChange?(state: IceState): void;
   /** The pair that carries data changed. */
   onSelectedPair?(pair: PairFacts): void;

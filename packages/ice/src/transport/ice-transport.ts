@@ -13,7 +13,7 @@ import type { Closable, IceSocket, IceSockets, IncomingConnection, SocketEvents 
 
 export interface IceTransportOptions extends Omit<IceAgentOptions, 'output' | 'random' | 'useProxy' | 'sharesUdp'> {
   readonly sockets: IceSockets;
-  readonly events: Omit<IceOutput, 'send' | 'request'>;
+  readonly events: Omit<IceOutput, 'send' | 'request' | 'onAddressesWanted'>;
   /** Default: the machine's. */
   readonly clock?: Clock;
   /** Default: the machine's. */
@@ -30,12 +30,12 @@ export class IceTransport implements AsyncDisposable {
   readonly #carriers = new Map<number, IceSocket>();
   /** Listeners, and ports that are kept. */
   readonly #ports = new Map<number, Closable>();
-  /** Local addresses by the id of their socket or listener. */
-  readonly #bound = new Map<number, string>();
   readonly #abort = new AbortController();
   #timer: Timer | undefined;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #isBusy = false;
+  #isGatherDue = false;
+  #addresses: readonly string[] | undefined;
   /** A call from within a callback may have changed the deadline. */
   #isArmDue = false;
   #closing: Promise<void> | undefined;
@@ -46,6 +46,7 @@ export class IceTransport implements AsyncDisposable {
   constructor(options: IceTransportOptions) {
     const { events, sockets, clock = systemClock, random = systemRandom } = options;
     this.#options = options;
+    this.#addresses = options.addresses;
     this.#clock = clock;
     this.agent = new IceAgent({
       ...options,
@@ -57,6 +58,9 @@ export class IceTransport implements AsyncDisposable {
         request: (request) => this.#handleRequest(request),
         onDatagram: (bytes) => events.onDatagram(bytes),
         onCandidate: (candidate) => events.onCandidate?.(candidate),
+        onAddressesWanted: () => {
+          this.#isGatherDue = true;
+        },
         onStateChange: (state) => events.onStateChange?.(state),
         onSelectedPair: (pair) => events.onSelectedPair?.(pair),
       },
@@ -64,19 +68,19 @@ export class IceTransport implements AsyncDisposable {
     this.#usernameFragment = this.agent.localParameters.usernameFragment;
   }
 
-  gather(addresses: readonly string[] = this.#addresses()): void {
+  /**
+   * Call again after a change of the network; after a restart, and while the path is dead, it looks by itself.
+   * `addresses`, the best first, stand for those of the options from then on.
+   */
+  gather(addresses?: readonly string[]): void {
+    this.#addresses = addresses ?? this.#addresses;
+    const present = this.#addresses ?? this.#options.sockets.localAddresses();
     this.act((agent, nowMs) =>
       agent.gather(
-        addresses.map((address) => ({ address })),
+        present.map((address) => ({ address })),
         nowMs,
       ),
     );
-  }
-
-  /** After a change of the network: gathers on addresses that came, drops those that went. */
-  updateAddresses(addresses: readonly string[] = this.#addresses()): void {
-    for (const [id, address] of [...this.#bound]) if (!addresses.includes(address)) this.#fail(id);
-    this.gather(addresses);
   }
 
   addRemoteCandidate(candidate: Candidate): void {
@@ -98,7 +102,7 @@ export class IceTransport implements AsyncDisposable {
       this.#isBusy = wasBusy;
       this.#identify();
       if (wasBusy) this.#isArmDue = true;
-      else this.#arm();
+      else this.#finishTurn();
     }
   }
 
@@ -120,10 +124,6 @@ export class IceTransport implements AsyncDisposable {
     await Promise.all(this.#ending);
   }
 
-  #addresses(): readonly string[] {
-    return this.#options.addresses ?? this.#options.sockets.localAddresses();
-  }
-
   /** As `act`, but an application datagram leaves the timer as it is. */
   #receive(id: number, bytes: Uint8Array, remote: TransportAddress): void {
     const wasBusy = this.#isBusy;
@@ -132,8 +132,14 @@ export class IceTransport implements AsyncDisposable {
       if (this.agent.receive(id, bytes, remote, this.#clock.monotonicMs())) this.#isArmDue = true;
     } finally {
       this.#isBusy = wasBusy;
-      if (!wasBusy && this.#isArmDue) this.#arm();
+      if (!wasBusy && this.#isArmDue) this.#finishTurn();
     }
+  }
+
+  #finishTurn(): void {
+    if (!this.#isGatherDue || this.agent.state === 'closed') return this.#arm();
+    this.#isGatherDue = false;
+    this.gather();
   }
 
   #arm(): void {
@@ -156,7 +162,6 @@ export class IceTransport implements AsyncDisposable {
     const { sockets } = this.#options;
     switch (request.type) {
       case 'bind-udp':
-        this.#bound.set(id, request.address);
         this.#carriers.set(id, sockets.bindUdp(request.address, this.#eventsOf(id), request.isPrivate));
         this.#carriers.get(id)?.identify?.(this.#usernameFragment);
         return;
@@ -164,7 +169,6 @@ export class IceTransport implements AsyncDisposable {
         this.#carriers.set(id, sockets.connectTcp(request, this.#eventsOf(id)));
         return;
       case 'listen-tcp': {
-        this.#bound.set(id, request.address);
         const onConnection = (connection: IncomingConnection) => this.#accept(id, connection);
         this.#ports.set(id, sockets.listenTcp(request.address, { ...this.#eventsOf(id), onConnection }));
         return;
@@ -210,7 +214,6 @@ export class IceTransport implements AsyncDisposable {
 
   #release(id: number): void {
     const closing = (this.#carriers.get(id) ?? this.#ports.get(id))?.close();
-    this.#bound.delete(id);
     this.#carriers.delete(id);
     this.#ports.delete(id);
     if (!closing) return;
