@@ -129,11 +129,12 @@ export class DataTransport {
   }
 
   /** ICE begins with the first description, which decides who controls it. Later calls give the same. */
-  open(isControlling: boolean): IceTransport {
+  open(isControlling: boolean, localParameters: IceParameters): IceTransport {
     if (this.#ice) return this.#ice;
     const { clock, random, sockets, iceServers, iceTransportPolicy, addresses } = this.#settings;
     this.#ice = new IceTransport({
       controlling: isControlling,
+      localParameters,
       clock,
       random,
       sockets,

@@ -7,6 +7,8 @@ export type EngineErrorCode =
   | 'ENGINE_DESCRIPTION_INVALID'
   /** A call that does not fit the signaling state (W3C InvalidStateError). */
   | 'ENGINE_STATE_INVALID'
+  /** A local description that is not the one that was made last (W3C InvalidModificationError). */
+  | 'ENGINE_DESCRIPTION_CHANGED'
   /** The connection is closed. */
   | 'ENGINE_CLOSED'
   /** The connection ended by itself: ICE, DTLS or SCTP says why in `cause`. */
@@ -16,6 +18,7 @@ export type EngineErrorCode =
 const NAMES: Readonly<Record<EngineErrorCode, string>> = {
   ENGINE_DESCRIPTION_INVALID: 'OperationError',
   ENGINE_STATE_INVALID: 'InvalidStateError',
+  ENGINE_DESCRIPTION_CHANGED: 'InvalidModificationError',
   ENGINE_CLOSED: 'InvalidStateError',
   ENGINE_FAILED: 'OperationError',
 };

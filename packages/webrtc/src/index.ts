@@ -1,9 +1,9 @@
 export { createWebrtcEngine, type WebrtcEngineOptions } from './engine.ts';
 export type { EngineErrorCode } from './errors.ts';
+export type { SessionDescription } from './negotiation.ts';
 export type {
   ConnectionState,
   GatheringState,
-  SessionDescription,
   SessionOptions,
   SignalingState,
 } from './peer-session.ts';

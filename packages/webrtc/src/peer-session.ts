@@ -1,32 +1,41 @@
 /**
- * Offer and answer over one data transport (JSEP, RFC 8829), for one data section.
- * The W3C classes and the link's engine are two faces of it.
+ * One connection: what is negotiated, and the data transport that it takes effect on. The
+ * W3C classes and the link's engine are two faces of it.
  *
- * Invariant: descriptions are applied one after the other; the roles of ICE and DTLS
- * are fixed by the first pair of them and outlive restarts.
+ * Invariant: an offer of the peer touches the transport only with its answer. An own one
+ * begins to gather and restarts ICE, because its answer may come behind the first checks.
  */
 
 import { type Clock, type Random, systemClock, systemRandom, type Timer } from '@claw/base';
 import { createCertificate, type Fingerprint, fingerprintOf, type Identity } from '@claw/dtls';
 import {
   formatCandidate,
+  type IceParameters,
   type IceServer,
   type IceSockets,
   type IceState,
   type IceTransport,
   type LocalCandidate,
   type PairFacts,
+  randomParameters,
 } from '@claw/ice';
 import { type HttpProxy, NodeSockets } from '@claw/ice/node';
 import type { CongestionKind, DataChannel, DataChannelInit, SctpState } from '@claw/sctp';
 import { DataTransport, LOCAL_MTU_BYTES } from './data-transport.ts';
 import { engineError } from './errors.ts';
 import {
+  type Agreement,
+  type LocalFacts,
+  Negotiation,
+  type NegotiationState,
+  type SessionDescription,
+} from './negotiation.ts';
+import {
   type DataDescription,
   formatDescription,
   parseDescription,
   readCandidate,
-  type Setup,
+  withCandidates,
 } from './session-description.ts';
 
 export interface SessionOptions {
@@ -53,12 +62,7 @@ export interface SessionOptions {
   readonly random?: Random | undefined;
 }
 
-export interface SessionDescription {
-  readonly type: 'offer' | 'answer';
-  readonly sdp: string;
-}
-
-export type SignalingState = 'stable' | 'have-local-offer' | 'have-remote-offer' | 'closed';
+export type SignalingState = NegotiationState | 'closed';
 export type GatheringState = 'new' | 'gathering' | 'complete';
 export type ConnectionState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed' | 'closed';
 
@@ -82,22 +86,14 @@ export class PeerSession {
   readonly #certificate: Buffer;
   readonly #fingerprint: Fingerprint;
   readonly #sessionId: string;
+  readonly #negotiation: Negotiation;
   #sessionVersion = 0;
-  #signalingState: SignalingState = 'stable';
-  #local: SessionDescription | undefined;
-  /** What a rollback goes back to. */
-  #stableLocal: SessionDescription | undefined;
-  #remote: SessionDescription | undefined;
-  #remoteFacts: DataDescription | undefined;
-  #hasGathered = false;
+  #isClosed = false;
   #isGatheringComplete = false;
-  #candidates: LocalCandidate[] = [];
   /** Found and not yet told: until the turn after gathering began. */
   #heldCandidates: (LocalCandidate | null)[] | undefined;
   #release: Timer | undefined;
-  #wantsRestart = false;
-  #setup: Setup | undefined;
-  #mid = '0';
+  /** For a description that is still to come, or to be answered. */
   #earlyCandidates: string[] = [];
   #failure: Error | undefined;
   #sctpState: SctpState = 'new';
@@ -139,15 +135,16 @@ export class PeerSession {
         },
       },
     );
+    this.#negotiation = new Negotiation(() => randomParameters(this.#random));
     this.#sessionId = this.#random.bytes(8).readBigUInt64BE().toString().slice(0, 18);
   }
 
   get signalingState(): SignalingState {
-    return this.#signalingState;
+    return this.#isClosed ? 'closed' : this.#negotiation.state;
   }
 
   get iceGatheringState(): GatheringState {
-    if (!this.#hasGathered) return 'new';
+    if (!this.transport.ice) return 'new';
     return this.#isGatheringComplete ? 'complete' : 'gathering';
   }
 
@@ -156,7 +153,7 @@ export class PeerSession {
   }
 
   get connectionState(): ConnectionState {
-    if (this.#signalingState === 'closed') return 'closed';
+    if (this.#isClosed) return 'closed';
     if (this.#failure) return 'failed';
     const { dtlsState } = this.transport;
     if (this.#iceState === 'failed' || dtlsState === 'failed') return 'failed';
@@ -169,37 +166,48 @@ export class PeerSession {
 
   /** The peer closed the connection. */
   get isEndedByPeer(): boolean {
-    return this.transport.dtlsState === 'closed' && this.#signalingState !== 'closed';
+    return this.transport.dtlsState === 'closed' && !this.#isClosed;
   }
 
   get sctpState(): SctpState {
     return this.#sctpState;
   }
 
-  get localDescription(): SessionDescription | undefined {
-    return this.#local;
+  get agreement(): Agreement | undefined {
+    return this.#negotiation.agreement;
   }
 
-  /** The local description as it would read with the candidates gathered since. */
-  currentLocalDescription(): SessionDescription | undefined {
-    const { ice } = this.transport;
-    if (!this.#local || !ice) return this.#local;
-    const { sdp } = this.#local;
-    const lines = this.#candidates.map((candidate) => `a=${formatCandidate(candidate)}`);
-    const missing = lines.filter((line) => !sdp.includes(line));
-    if (this.#isGatheringComplete && !sdp.includes('a=end-of-candidates')) missing.push('a=end-of-candidates');
-    if (missing.length === 0) return this.#local;
-    const end = sdp.indexOf('\r\nm=', sdp.indexOf('m=application'));
-    const at = end < 0 ? sdp.length : end + 2;
-    return { ...this.#local, sdp: `${sdp.slice(0, at)}${missing.join('\r\n')}\r\n${sdp.slice(at)}` };
+  get pendingLocal(): SessionDescription | undefined {
+    return this.#negotiation.pendingLocal;
+  }
+
+  get pendingRemote(): SessionDescription | undefined {
+    return this.#negotiation.pendingRemote;
+  }
+
+  get localDescription(): SessionDescription | undefined {
+    return this.pendingLocal ?? this.agreement?.local;
   }
 
   get remoteDescription(): SessionDescription | undefined {
-    return this.#remote;
+    return this.pendingRemote ?? this.agreement?.remote;
   }
 
+  /** A local description as it reads with the candidates that stand now. */
+  withCandidates(description: SessionDescription): SessionDescription {
+    const { usernameFragment } = this.#negotiation.credentials;
+    const { ice } = this.transport;
+    // Of one that is about to be replaced they are told no more.
+    if (!ice || !description.sdp.includes(`a=ice-ufrag:${usernameFragment}\r\n`)) return description;
+    return {
+      ...description,
+      sdp: withCandidates(description.sdp, ice.agent.localCandidates, this.#isGatheringComplete),
+    };
+  }
+
+  /** What the peer's last description says, be it answered or not. */
   get remoteFacts(): DataDescription | undefined {
-    return this.#remoteFacts;
+    return this.#negotiation.remoteFacts;
   }
 
   get failure(): Error | undefined {
@@ -244,84 +252,42 @@ export class PeerSession {
   /** Offer in a stable state; answer to a remote offer. */
   describe(type: 'offer' | 'answer'): SessionDescription {
     this.#assertOpen('describe');
-    const expected = type === 'offer' ? ['stable', 'have-local-offer'] : ['have-remote-offer'];
-    if (!expected.includes(this.#signalingState)) {
-      throw engineError('ENGINE_STATE_INVALID', `cannot make an ${type} in the state ${this.#signalingState}`);
-    }
-    const ice = this.transport.open(type === 'offer');
-    if (type === 'offer' && this.#wantsRestart) {
-      this.#wantsRestart = false;
-      ice.act((agent, nowMs) => agent.restart(nowMs));
-    }
-    // After a restart, be it the peer's, they bear other credentials.
-    if (this.#hasGathered) this.#candidates = [...ice.agent.localCandidates];
-    return { type, sdp: this.#format(type, ice) };
+    return this.#negotiation.make(type, (facts) => this.#write(type, facts));
   }
 
   setLocal(description: SessionDescription): void {
     this.#assertOpen('set the local description');
-    const { type } = description;
-    const fits =
-      type === 'offer' ? this.#signalingState !== 'have-remote-offer' : this.#signalingState === 'have-remote-offer';
-    if (!fits) {
-      throw engineError('ENGINE_STATE_INVALID', `cannot set a local ${type} in the state ${this.#signalingState}`);
-    }
-    const ice = this.transport.open(type === 'offer');
-    this.#local = description;
-    this.#signalingState = type === 'offer' ? 'have-local-offer' : 'stable';
-    if (type === 'answer') {
-      this.#stableLocal = description;
-      this.#applyRoles();
-    }
-    if (!this.#hasGathered) {
-      this.#hasGathered = true;
-      this.#gather(ice);
-    } else {
-      // After a restart the candidates stand in the description already.
-      this.#isGatheringComplete ||= ice.agent.isGatheringComplete;
+    const { restart, agreement } = this.#negotiation.setLocal(description);
+    const isFirst = this.transport.ice === undefined;
+    const ice = this.transport.open(description.type === 'offer', this.#negotiation.credentials);
+    if (restart) this.#restart(ice, restart);
+    if (agreement) this.#apply(agreement, ice);
+    if (isFirst) {
+      this.#holdCandidates();
+      ice.gather();
     }
     this.#events.onStates();
   }
 
-  /** `type` offer in `have-local-offer` rolls the own offer back first: the polite peer's part. */
+  /** An offer rolls an own one back first: the polite peer's part. */
   setRemote(description: SessionDescription): void {
     this.#assertOpen('set the remote description');
-    const { type, sdp } = description;
-    const fits = type === 'offer' || this.#signalingState === 'have-local-offer';
-    if (!fits) {
-      throw engineError('ENGINE_STATE_INVALID', `cannot set a remote ${type} in the state ${this.#signalingState}`);
-    }
-    const facts = withoutMirror(parseDescription(sdp), this.transport.association.localInit);
-    if (facts.fingerprints.length === 0) {
-      throw engineError('ENGINE_DESCRIPTION_INVALID', "the peer's description is refused: it has no fingerprint");
-    }
-    if (facts.sctpPort === 0) {
-      throw engineError('ENGINE_DESCRIPTION_INVALID', "the peer's description is refused: its SCTP port is 0");
-    }
-    if (type === 'offer' && this.#signalingState === 'have-local-offer') this.rollback();
-    const ice = this.transport.open(false);
-    this.#remote = description;
-    this.#remoteFacts = facts;
-    this.#mid = facts.mid;
-    this.#signalingState = type === 'offer' ? 'have-remote-offer' : 'stable';
-    this.transport.setRemote(facts);
-    if (type === 'answer') {
-      this.#stableLocal = this.#local;
-      this.#applyRoles(); // before the first check, which may carry the first flight
-    }
-    for (const candidate of facts.candidates) ice.addRemoteCandidate(candidate);
-    for (const line of this.#earlyCandidates.splice(0)) addCandidate(ice, line);
-    if (facts.endOfCandidates) ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));
+    this.#negotiation.expect(description.type, 'remote', 'set');
+    const facts = this.#read(description);
+    if (description.type === 'offer' && this.signalingState === 'have-local-offer') this.rollback();
+    const agreement = this.#negotiation.setRemote(description, facts);
+    const { ice } = this.transport;
+    if (agreement && ice) this.#apply(agreement, ice);
     this.#events.onStates();
   }
 
-  /** Takes the own offer back. What it gathered stays. */
+  /** Takes an offer back, the own one or the peer's. Sockets stay. */
   rollback(): void {
-    if (this.#signalingState !== 'have-local-offer') {
-      throw engineError('ENGINE_STATE_INVALID', `there is nothing to roll back in the state ${this.#signalingState}`);
-    }
-    this.#local = this.#stableLocal;
-    this.#signalingState = 'stable';
+    this.#assertOpen('roll back');
+    if (this.signalingState === 'have-remote-offer') this.#earlyCandidates = [];
+    const hadRestarted = this.#negotiation.rollback();
+    const { ice } = this.transport;
+    if (hadRestarted) ice?.act((agent, nowMs) => agent.rollback(nowMs));
     this.#events.onStates();
   }
 
@@ -329,7 +295,7 @@ export class PeerSession {
   addCandidate(line: string): void {
     this.#assertOpen('add a candidate');
     const { ice } = this.transport;
-    if (ice && this.#remoteFacts) addCandidate(ice, line);
+    if (ice && this.agreement && !this.pendingRemote) addCandidate(ice, line);
     else if (this.#earlyCandidates.length < MAX_EARLY_CANDIDATES) {
       if (line !== '') readCandidate(line);
       this.#earlyCandidates.push(line);
@@ -338,78 +304,101 @@ export class PeerSession {
 
   /** The next offer restarts ICE. */
   restartIce(): void {
-    this.#wantsRestart = this.transport.ice !== undefined;
+    this.#negotiation.restartIce();
+  }
+
+  get wantsRestart(): boolean {
+    return this.#negotiation.wantsRestart;
   }
 
   close(): void {
-    if (this.#signalingState === 'closed') return;
-    this.#signalingState = 'closed';
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     this.#release?.cancel();
     void this.transport.close();
   }
 
-  #format(type: 'offer' | 'answer', ice: IceTransport): string {
-    const remote = this.#remoteFacts;
-    const isAnswer = type === 'answer';
-    // Roles once taken stay (RFC 8842 §5.5); the answerer begins, for its ClientHello may leave at once.
-    this.#setup ??= isAnswer ? (remote?.setup === 'active' ? 'passive' : 'active') : undefined;
-    const snap = !isAnswer || remote?.sctpInit !== undefined;
+  /** @throws ClawError `ENGINE_DESCRIPTION_INVALID` */
+  #read({ sdp }: SessionDescription): DataDescription {
+    const facts = withoutMirror(parseDescription(sdp), this.transport.association.localInit);
+    const refuse = (why: string) =>
+      engineError('ENGINE_DESCRIPTION_INVALID', `the peer's description is refused: ${why}`);
+    if (facts.fingerprints.length === 0) throw refuse('it has no fingerprint');
+    if (facts.sctpPort === 0) throw refuse('its SCTP port is 0');
+    return facts;
+  }
+
+  #write(type: 'offer' | 'answer', { credentials, setup, remote, isRestart }: LocalFacts): string {
+    const snap = type === 'offer' || remote?.sctpInit !== undefined;
+    const { ice } = this.transport;
     this.#sessionVersion += 1;
     return formatDescription({
       sessionId: this.#sessionId,
       sessionVersion: this.#sessionVersion,
-      ice: ice.agent.localParameters,
+      ice: credentials,
       fingerprints: [this.#fingerprint],
-      setup: isAnswer ? (this.#setup ?? 'active') : 'actpass',
-      mid: this.#mid,
+      setup,
+      mid: remote?.mid ?? '0',
       sctpPort: 5000,
       maxMessageBytes: this.#options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
       maxDatagramBytes: LOCAL_MTU_BYTES,
       sctpInit: snap && this.#sctpState === 'new' ? this.transport.association.localInit : undefined,
-      candidates: this.#candidates,
-      endOfCandidates: this.#isGatheringComplete,
+      candidates: isRestart || !ice ? [] : ice.agent.localCandidates,
+      endOfCandidates: !isRestart && this.#isGatheringComplete,
       // Also in an offer: sections that were agreed on once, be it to turn them down, keep their place (RFC 8829 §5.2.2).
       others: remote?.others ?? [],
       position: remote?.position ?? 0,
     });
   }
 
-  #applyRoles(): void {
-    const remote = this.#remoteFacts;
-    if (!remote) return;
-    if (this.#signalingState === 'stable' && this.#local?.type === 'offer') {
-      this.#setup ??= remote.setup === 'active' ? 'passive' : 'active';
-    }
-    this.transport.setRole(this.#setup === 'active' ? 'client' : 'server');
+  /** Both descriptions are known. */
+  #apply({ facts }: Agreement, ice: IceTransport): void {
+    this.transport.setRemote(facts);
+    // Before the first check, which may carry the first flight.
+    this.transport.setRole(this.#negotiation.setup === 'active' ? 'client' : 'server');
+    for (const candidate of facts.candidates) ice.addRemoteCandidate(candidate);
+    for (const line of this.#earlyCandidates.splice(0)) addCandidate(ice, line);
+    if (facts.endOfCandidates) ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));
   }
 
-  #onCandidate(candidate: LocalCandidate | null): void {
-    if (candidate) this.#candidates.push(candidate);
-    else this.#isGatheringComplete = true;
-    if (this.#heldCandidates) this.#heldCandidates.push(candidate);
-    else queueMicrotask(() => this.#tellCandidate(candidate));
+  #restart(ice: IceTransport, credentials: IceParameters): void {
+    const held = this.#holdCandidates();
+    ice.act((agent, nowMs) => agent.restart(nowMs, credentials));
+    // Those that stand are told again by their new name.
+    held.splice(0, Infinity, ...ice.agent.localCandidates);
+    this.#isGatheringComplete = false;
+    if (ice.agent.isGatheringComplete) held.push(null);
   }
 
-  /** Candidates wait for a turn, so that whoever awaits the description has it before them. */
-  #gather(ice: IceTransport): void {
+  /** Until the next turn, so that whoever awaits the description has it before them. */
+  #holdCandidates(): (LocalCandidate | null)[] {
+    this.#release?.cancel();
     const held: (LocalCandidate | null)[] = [];
     this.#heldCandidates = held;
     this.#release = this.#clock.setTimer(0, () => {
       this.#heldCandidates = undefined;
       for (const candidate of held) this.#tellCandidate(candidate);
     });
-    ice.gather();
+    return held;
+  }
+
+  #onCandidate(candidate: LocalCandidate | null): void {
+    if (this.#heldCandidates) this.#heldCandidates.push(candidate);
+    else queueMicrotask(() => this.#tellCandidate(candidate));
   }
 
   #tellCandidate(candidate: LocalCandidate | null): void {
-    if (this.#signalingState === 'closed') return;
-    const { usernameFragment = '' } = this.transport.ice?.agent.localParameters ?? {};
-    this.#events.onCandidate(candidate && formatCandidate(candidate), this.#mid, usernameFragment);
-    if (!candidate) this.#events.onStates();
+    if (this.#isClosed) return;
+    const { usernameFragment } = this.#negotiation.credentials;
+    // Some come after the end, from a network that changed: then the end is told again, unless nothing else is asked.
+    this.#isGatheringComplete =
+      candidate === null || (this.#isGatheringComplete && this.transport.ice?.agent.isGatheringComplete === true);
+    this.#events.onStates();
+    this.#events.onCandidate(candidate && formatCandidate(candidate), this.remoteFacts?.mid ?? '0', usernameFragment);
   }
 
   #assertOpen(what: string): void {
-    if (this.#signalingState === 'closed' || this.isEndedByPeer) {
+    if (this.#isClosed || this.isEndedByPeer) {
       const who = this.isEndedByPeer ? 'the peer closed the connection' : 'the connection is closed';
       throw engineError('ENGINE_CLOSED', `cannot ${what}: ${who}`);
     }

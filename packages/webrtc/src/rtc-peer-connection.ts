@@ -9,11 +9,11 @@ import { createCertificate, type Fingerprint, type Identity } from '@claw/dtls';
 import type { IceState } from '@claw/ice';
 import type { DataChannel } from '@claw/sctp';
 import { EventHandlers } from './event-handlers.ts';
+import type { SessionDescription } from './negotiation.ts';
 import {
   type ConnectionState,
   type GatheringState,
   PeerSession,
-  type SessionDescription,
   type SessionOptions,
   type SignalingState,
 } from './peer-session.ts';
@@ -109,7 +109,9 @@ export class RTCPeerConnection extends EventTarget {
   #channelsOpened = 0;
   #channelsClosed = 0;
   #told: Record<string, string> = {};
-  #needsNegotiation = false;
+  #hasMadeChannel = false;
+  /** `[[NegotiationNeeded]]` of the W3C. */
+  #saidNegotiationNeeded = false;
 
   /** An ephemeral ECDSA P-256 certificate, or Ed25519 when the algorithm says so. */
   static async generateCertificate(algorithm: string | { readonly name: string }): Promise<RTCCertificate> {
@@ -151,15 +153,27 @@ export class RTCPeerConnection extends EventTarget {
   }
   /** With the candidates gathered so far. */
   get localDescription(): SessionDescription | null {
-    return this.#session.currentLocalDescription() ?? null;
+    return this.#withCandidates(this.#session.localDescription);
+  }
+  get currentLocalDescription(): SessionDescription | null {
+    return this.#withCandidates(this.#session.agreement?.local);
+  }
+  get pendingLocalDescription(): SessionDescription | null {
+    return this.#withCandidates(this.#session.pendingLocal);
   }
   get remoteDescription(): SessionDescription | null {
     return this.#session.remoteDescription ?? null;
   }
+  get currentRemoteDescription(): SessionDescription | null {
+    return this.#session.agreement?.remote ?? null;
+  }
+  get pendingRemoteDescription(): SessionDescription | null {
+    return this.#session.pendingRemote ?? null;
+  }
   /** `maxChannels` once the peer has told. */
   get sctp(): { readonly maxMessageSize: number; readonly maxChannels: number | null; readonly state: string } | null {
     const { sctpState, maxMessageBytes, transport } = this.#session;
-    if (!this.remoteDescription) return null;
+    if (!this.#session.agreement) return null;
     const maxChannels = sctpState === 'connected' ? transport.association.maxStreams : null;
     return { state: sctpState, maxMessageSize: maxMessageBytes, maxChannels };
   }
@@ -237,9 +251,9 @@ export class RTCPeerConnection extends EventTarget {
       if (!isClawError(cause, 'SCTP_NO_STREAM_ID')) throw cause;
       throw new DOMException(cause.message, { name: 'OperationError', cause });
     }
-    const channel = this.#addChannel(native, false);
-    if (!this.#session.localDescription) this.#negotiationNeeded();
-    return channel;
+    this.#hasMadeChannel = true;
+    this.#updateNegotiationNeeded();
+    return this.#addChannel(native, false);
   }
 
   async createOffer(options: { readonly iceRestart?: boolean } = {}): Promise<SessionDescription> {
@@ -257,7 +271,6 @@ export class RTCPeerConnection extends EventTarget {
     const due = this.signalingState === 'have-remote-offer' ? 'answer' : 'offer';
     const type = description?.type ?? due;
     if (type !== 'offer' && type !== 'answer') throw new TypeError(`a description of type ${type}`);
-    this.#needsNegotiation = false;
     this.#session.setLocal(description?.sdp ? { type, sdp: description.sdp } : this.#session.describe(type));
   }
 
@@ -296,7 +309,7 @@ export class RTCPeerConnection extends EventTarget {
 
   restartIce(): void {
     this.#session.restartIce();
-    this.#negotiationNeeded();
+    this.#updateNegotiationNeeded();
   }
 
   /** What the W3C makes mandatory of a data connection (WebRTC §8.6), and a little more. */
@@ -309,6 +322,10 @@ export class RTCPeerConnection extends EventTarget {
     if (this.signalingState === 'closed') return;
     for (const channel of [...this.#channels]) channel.abandon();
     this.#session.close();
+  }
+
+  #withCandidates(description: SessionDescription | undefined): SessionDescription | null {
+    return description ? this.#session.withCandidates(description) : null;
   }
 
   #addChannel(native: DataChannel, isIncoming: boolean): RTCDataChannel {
@@ -329,12 +346,15 @@ export class RTCPeerConnection extends EventTarget {
     return channel;
   }
 
-  #negotiationNeeded(): void {
-    if (this.#needsNegotiation) return;
-    this.#needsNegotiation = true;
+  /** W3C WebRTC §4.7.3. */
+  #updateNegotiationNeeded(): void {
     queueMicrotask(() => {
-      if (this.#needsNegotiation && this.signalingState === 'stable')
-        this.dispatchEvent(new Event('negotiationneeded'));
+      if (this.signalingState !== 'stable') return; // until it is
+      const { wantsRestart, agreement } = this.#session;
+      const isNeeded = wantsRestart || (this.#hasMadeChannel && !agreement);
+      const isNews = isNeeded && !this.#saidNegotiationNeeded;
+      this.#saidNegotiationNeeded = isNeeded;
+      if (isNews) this.dispatchEvent(new Event('negotiationneeded'));
     });
   }
 
@@ -359,9 +379,9 @@ export class RTCPeerConnection extends EventTarget {
     if (this.#session.isEndedByPeer || this.failure) {
       for (const channel of this.#channels) channel.end(this.failure);
     }
-    if (former['signalingstatechange'] !== 'stable' && this.signalingState === 'stable' && this.#needsNegotiation) {
-      this.#needsNegotiation = false;
-      this.#negotiationNeeded();
+    if (former['signalingstatechange'] !== 'stable' && this.signalingState === 'stable') {
+      this.#saidNegotiationNeeded = false;
+      this.#updateNegotiationNeeded();
     }
   }
 }

@@ -77,8 +77,7 @@ export function formatDescription(description: LocalDescription): string {
     `a=max-message-size:${description.maxMessageBytes}`,
     `a=x-max-datagram-size:${description.maxDatagramBytes}`,
     ...(description.sctpInit ? [`a=sctp-init:${description.sctpInit.toString('base64')}`] : []),
-    ...description.candidates.map((candidate) => `a=${formatCandidate(candidate)}`),
-    ...(description.endOfCandidates ? ['a=end-of-candidates'] : []),
+    ...candidateLines(description.candidates, description.endOfCandidates),
   ]);
   const lines = [
     'v=0',
@@ -116,6 +115,16 @@ export function parseDescription(sdp: string): DataDescription {
     others: sections.filter((_, at) => at !== position).map(otherOf),
     position,
   };
+}
+
+/** The description of ours with these candidates in place of those that it has. */
+export function withCandidates(sdp: string, candidates: readonly LocalCandidate[], isComplete: boolean): string {
+  const lines = sdp.split('\r\n').filter((line) => !/^a=(?:candidate:|end-of-candidates$)/.test(line));
+  const ours = lines.findIndex(isData);
+  const next = lines.findIndex((line, at) => at > ours && line.startsWith('m='));
+  // The last one is empty, behind the last line break.
+  lines.splice(next < 0 ? -1 : next, 0, ...candidateLines(candidates, isComplete));
+  return lines.join('\r\n');
 }
 
 /** A candidate line with or without `a=`; undefined for one of no use to us. @throws ClawError `ENGINE_DESCRIPTION_INVALID` */
@@ -162,6 +171,11 @@ function splitSections(sdp: string): string[][] {
 }
 
 const isData = (media: string) => /^m=application \d+ (?:UDP|TCP)\/DTLS\/SCTP webrtc-datachannel$/.test(media.trim());
+
+function candidateLines(candidates: readonly LocalCandidate[], isComplete: boolean): string[] {
+  const lines = candidates.map((candidate) => `a=${formatCandidate(candidate)}`);
+  return isComplete ? [...lines, 'a=end-of-candidates'] : lines;
+}
 
 function iceOf(section: Section): IceParameters {
   const [usernameFragment, password] = [section.one('ice-ufrag'), section.one('ice-pwd')];
