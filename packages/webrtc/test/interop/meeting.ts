@@ -66,6 +66,8 @@ export class Meeting implements AsyncDisposable {
   readonly roles: Roles;
   readonly path: LossyPath | undefined;
   #hasRoles = false;
+  #isOver = false;
+  readonly #passing: Promise<void>[] = [];
   readonly #ways: { readonly we: Way; readonly they: Way };
 
   /** Neither has described anything yet. `they` becomes the meeting's. */
@@ -138,7 +140,8 @@ export class Meeting implements AsyncDisposable {
     const pass = (to: InteropPeer) => {
       let last = Promise.resolve();
       return (signal: Signal) => {
-        last = last.then(() => to.signal(signal));
+        last = last.then(() => (this.#isOver ? undefined : to.signal(signal)));
+        this.#passing.push(last);
       };
     };
     this.we.onSignal = pass(this.they);
@@ -151,6 +154,9 @@ export class Meeting implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // Nobody is there to hear what is said from now on.
+    this.#isOver = true;
+    await Promise.all(this.#passing);
     await this.we[Symbol.asyncDispose]();
     await this.they[Symbol.asyncDispose]();
   }
