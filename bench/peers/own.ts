@@ -1,11 +1,13 @@
 /** Our own stack as it is: negotiated reliable channels, as the link would hold them. */
 
 import type { RtcSessionDescription } from '@claw/contracts';
-import { createWebrtcEngine } from '@claw/webrtc';
+import { createWebrtcEngine, rehearse } from '@claw/webrtc';
 import { type Endpoint, type EndpointOptions, mapCandidate } from './endpoint.ts';
 
 const HIGH_WATER = 1024 * 1024;
 const engine = createWebrtcEngine({ addresses: ['127.0.0.1'] });
+/** As the daemon does when it has started. */
+await rehearse();
 
 type Signal = { readonly description: RtcSessionDescription } | { readonly candidate: string };
 

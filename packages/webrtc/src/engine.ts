@@ -21,7 +21,7 @@ import { PeerSession, type SessionOptions } from './peer-session.ts';
 import { priorityWeights } from './priority-weights.ts';
 
 /** When a certificate that was used is replaced: after the set-up that took it. */
-const REFILL_MS = 50;
+const REFILL_MS = 10;
 
 export interface WebrtcEngineOptions extends Omit<SessionOptions, 'iceServers' | 'iceTransportPolicy'> {
   /** Told of what the owner's event handlers throw. Default: a process warning. */

@@ -7,6 +7,7 @@ export type {
   SessionOptions,
   SignalingState,
 } from './peer-session.ts';
+export { rehearse } from './rehearse.ts';
 export { RTCDataChannel } from './rtc-data-channel.ts';
 export { RTCError, RTCErrorEvent } from './rtc-error.ts';
 export {

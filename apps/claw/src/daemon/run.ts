@@ -3,7 +3,7 @@
 import { type Logger, systemClock, systemRandom } from '@claw/base';
 import { Node, openNodeApi } from '@claw/gateway';
 import type { KeyUnlock } from '@claw/identity';
-import { createWebrtcEngine } from '@claw/webrtc';
+import { createWebrtcEngine, rehearse } from '@claw/webrtc';
 
 export interface RunOptions {
   readonly home: string;
@@ -40,7 +40,9 @@ export async function runDaemon({ home, unlock, logger }: RunOptions): Promise<R
   try {
     const api = await openNodeApi({ node, random: systemRandom, onShutdown: () => stopping.resolve() });
     logger.info('node.ready', { id: node.keyHolder.nodeId, port: api.port, version: node.keyHolder.facts.version });
+    const rehearsed = rehearse();
     const stopped = stopping.promise.then(async () => {
+      await rehearsed;
       await api.close();
       await node.close();
       logger.info('node.stopped');
