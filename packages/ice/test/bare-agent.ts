@@ -2,7 +2,14 @@
 
 import { seededRandom } from '@claw/testkit';
 import { type CheckRequest, encodeCheck, encodeCheckSuccess } from '../src/agent/check-messages.ts';
-import { IceAgent, type IceAgentOptions, type IceRequest, type IceState, type TransportAddress } from '../src/index.ts';
+import {
+  IceAgent,
+  type IceAgentOptions,
+  type IceRequest,
+  type IceServerError,
+  type IceState,
+  type TransportAddress,
+} from '../src/index.ts';
 import { decodeStun, type StunMessage } from '../src/stun/message.ts';
 
 export const PEER = { usernameFragment: 'peer', password: 'peerpeerpeerpeerpeerpeer' };
@@ -22,6 +29,7 @@ export class BareAgent {
   readonly requests: IceRequest[] = [];
   readonly heard: string[] = [];
   readonly states: IceState[] = [];
+  readonly serverErrors: IceServerError[] = [];
   /** How often it wanted the addresses of the machine. */
   addressesWanted = 0;
   /** How often it told that there are no more candidates. */
@@ -43,6 +51,7 @@ export class BareAgent {
         onCandidate: (candidate) => {
           if (!candidate) this.gatheringEnds += 1;
         },
+        onServerError: (error) => this.serverErrors.push(error),
         onAddressesWanted: () => {
           this.addressesWanted += 1;
         },

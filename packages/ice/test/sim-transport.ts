@@ -61,6 +61,11 @@ export class SimTransport {
     });
   }
 
+  get selected(): string {
+    const { local, remote } = this.agent.stats().selected ?? {};
+    return `${local?.type} ${remote?.type}`;
+  }
+
   get agent(): IceAgent {
     return this.#transport.agent;
   }

@@ -33,10 +33,13 @@ export class CheckResponder {
     from: TransportAddress,
     nowMs: number,
   ): boolean {
+    // Who asks at a socket that the policy keeps for servers learns nothing of it.
+    const admitting = sessions.filter((each) => each?.admits(base));
+    if (admitting.length === 0) return false;
     const [named] = textOf(message, ATTRIBUTE.username)?.split(':', 1) ?? [];
     const isCheck = message.method === METHOD.binding && message.attributes.has(ATTRIBUTE.messageIntegrity);
     if (!isCheck || named === undefined) return this.#refuse(base, message, from, ERROR.badRequest, nowMs);
-    const session = sessions.find((each) => each?.local.usernameFragment === named);
+    const session = admitting.find((each) => each?.local.usernameFragment === named);
     if (!session || !verifyIntegrity(message, keyOf(session.local))) {
       return this.#refuse(base, message, from, ERROR.unauthenticated, nowMs);
     }

@@ -9,6 +9,7 @@ import type { Random } from '@claw/base';
 import { canonicalAddress, familyOf, type TransportAddress } from '../address.ts';
 import type { LocalCandidate, TcpType } from '../candidate/candidate.ts';
 import type { ServerAddress } from '../candidate/server-url.ts';
+import type { StunError } from '../stun/message.ts';
 import type { Transactions } from '../stun/transactions.ts';
 import type { Relay } from '../turn/relay.ts';
 import type { Base, UdpBase } from './base.ts';
@@ -17,6 +18,7 @@ import { GatheringQueue } from './gathering-queue.ts';
 import { HostGatherer, type LocalAddress, type UdpUse } from './host-gatherer.ts';
 import { ReflexiveGatherer } from './reflexive-gatherer.ts';
 import { RelayGatherer } from './relay-gatherer.ts';
+import type { IceServerError } from './types.ts';
 
 export interface GathererEvents {
   nextId(): number;
@@ -28,16 +30,22 @@ export interface GathererEvents {
   /** Asks for addresses; the answer may come at once. */
   resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void;
   onAddressLost(address: string, nowMs: number): void;
+  onServerError(error: IceServerError): void;
   /** Wants `gather`; without it nobody looks again by itself. */
   readonly onAddressesWanted: (() => void) | undefined;
 }
 
+/** The configuration that a gatherer is for: with another one comes another gatherer. */
+export interface GatheringPlan {
+  readonly servers: readonly ServerAddress[];
+  readonly relayOnly: boolean;
+}
+
 export interface GathererOptions {
+  readonly plan: GatheringPlan;
   readonly gate: EgressGate;
   readonly random: Random;
   readonly transactions: Transactions;
-  readonly servers: readonly ServerAddress[];
-  readonly relayOnly: boolean;
   readonly tcpTypes: readonly TcpType[];
   readonly useProxy: boolean;
   readonly sharesUdp: boolean;
@@ -47,16 +55,19 @@ export interface GathererOptions {
 
 /** Keeps the mapping that a signalled reflexive candidate stands for (RFC 8445 §11). */
 const KEEP_MAPPING_MS = 20_000;
+/** W3C WebRTC §4.8.2. */
+const UNREACHED = { code: 701, reason: 'no answer from the server' };
 /** Between looks around while the path is dead. */
 const SEEK_MS = 4000;
 
 export class Gatherer {
   readonly #options: GathererOptions;
-  readonly #queue = new GatheringQueue();
+  readonly #queue: GatheringQueue;
   readonly #hosts: HostGatherer;
   readonly #reflexive: ReflexiveGatherer;
   readonly #relays: RelayGatherer;
   #hasStarted = false;
+  #isClosed = false;
   /** While the driver owes the addresses of the machine. */
   #addressesCame: (() => void) | undefined;
   /** When servers, and while seeking addresses too, are to be asked again. */
@@ -65,11 +76,15 @@ export class Gatherer {
 
   constructor(options: GathererOptions) {
     this.#options = options;
-    const { gate, random, transactions, relayOnly, tcpTypes, useProxy, rtoMs, events } = options;
+    const { gate, random, transactions, plan, tcpTypes, useProxy, rtoMs, events } = options;
+    const { relayOnly } = plan;
+    this.#queue = new GatheringQueue(({ url }) => events.onServerError({ url, ...UNREACHED, local: undefined }));
     const shared = { gate, random, transactions, queue: this.#queue, rtoMs };
     const nextId = () => events.nextId();
     const onCandidate = (candidate: LocalCandidate, nowMs: number) => events.onCandidate(candidate, nowMs);
-    this.#reflexive = new ReflexiveGatherer({ ...shared, relayOnly, onCandidate });
+    const onRefused = ({ url }: ServerAddress, { code, reason }: StunError, local: TransportAddress) =>
+      events.onServerError({ url, code, reason, local });
+    this.#reflexive = new ReflexiveGatherer({ ...shared, events: { onCandidate, onRefused } });
     this.#relays = new RelayGatherer({
       ...shared,
       useProxy,
@@ -77,9 +92,12 @@ export class Gatherer {
       socket: (id) => this.#hosts.socket(id),
       events: {
         onCandidate,
+        onRefused,
         onRelay: (relay, nowMs) => events.onBase(relay, nowMs),
         onRelayLost: (relay, nowMs) => events.onBaseLost(relay, nowMs),
-        onMapped: (udp, mapped, url, nowMs) => this.#reflexive.found(udp, mapped, url, nowMs),
+        onMapped: (udp, mapped, url, nowMs) => {
+          if (!relayOnly) this.#reflexive.found(udp, mapped, url, nowMs);
+        },
       },
     });
     this.#hosts = new HostGatherer({
@@ -109,6 +127,10 @@ export class Gatherer {
     });
   }
 
+  get plan(): GatheringPlan {
+    return this.#options.plan;
+  }
+
   /** Nothing more will come unless addresses do. */
   get isComplete(): boolean {
     return this.#queue.isIdle && !this.#hosts.isOpening;
@@ -124,7 +146,12 @@ export class Gatherer {
 
   /** Those that stand now. */
   candidates(): LocalCandidate[] {
-    return [...this.#hosts.candidates(), ...this.#relays.candidates()];
+    return [...this.#hosts.candidates(), ...this.#relays.all().map(({ candidate }) => candidate)];
+  }
+
+  /** What a new generation makes its pairs of. */
+  bases(): Base[] {
+    return [...(this.plan.relayOnly ? [] : this.#hosts.bases()), ...this.#relays.all()];
   }
 
   /** TCP candidates that connect. */
@@ -142,10 +169,12 @@ export class Gatherer {
     this.#startServers(nowMs);
   }
 
-  /** For a restart: what the network looks like may have changed in every way. */
-  renew(nowMs: number): void {
-    if (!this.#hasStarted) return;
+  /** For a restart: what the network looks like may have changed in every way. `addresses`: as they were. */
+  renew(addresses: readonly LocalAddress[], nowMs: number): void {
+    const isFirst = !this.#hasStarted;
+    this.gather(addresses, nowMs);
     this.#askForAddresses();
+    if (isFirst) return;
     this.#relays.verify(nowMs);
     this.#reflexive.forgetServers();
     this.#relays.forgetServers();
@@ -227,6 +256,7 @@ export class Gatherer {
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#relays.close();
     this.#hosts.close();
     this.#queue.clear();
@@ -241,22 +271,22 @@ export class Gatherer {
   }
 
   #startServers(nowMs: number): void {
-    for (const server of this.#options.servers) this.#startServer(server, nowMs);
+    for (const server of this.plan.servers) this.#startServer(server, nowMs);
   }
 
   #startServer(server: ServerAddress, nowMs: number): void {
     const { events, useProxy } = this.#options;
     const { kind, protocol, host, port } = server;
-    if (kind === 'stun' && protocol !== 'udp') return;
+    if (kind === 'stun' && (protocol !== 'udp' || this.plan.relayOnly)) return;
     if (protocol !== 'udp' && useProxy) {
       // The proxy looks names up itself.
       return this.#relays.addServer({ server, address: { address: host, port }, hops: 0 }, []);
     }
     if (canonicalAddress(host) !== undefined) return this.#addServer(server, host, nowMs);
-    const finish = this.#queue.begin();
+    const finish = this.#queue.begin({ server });
     const answer = (addresses: readonly string[], atMs: number) => {
       for (const family of [4, 6] as const) {
-        const address = addresses.find((each) => familyOf(each) === family);
+        const address = this.#isClosed ? undefined : addresses.find((each) => familyOf(each) === family);
         if (address !== undefined) this.#addServer(server, address, atMs);
       }
       finish();
@@ -274,7 +304,8 @@ export class Gatherer {
   }
 }
 
-function udpUsesOf({ sharesUdp, relayOnly, servers }: GathererOptions): readonly UdpUse[] {
+function udpUsesOf({ sharesUdp, plan }: GathererOptions): readonly UdpUse[] {
+  const { relayOnly, servers } = plan;
   if (!sharesUdp) return ['both'];
   const hasRelays = servers.some(({ kind, protocol }) => kind === 'turn' && protocol === 'udp');
   return [...(relayOnly ? [] : (['peers'] as const)), ...(hasRelays ? (['relays'] as const) : [])];

@@ -1,7 +1,21 @@
 /**
  * What gathering waits for: questions to servers, of which one leaves with each turn of
- * the pacer (RFC 8445 §14), and everything that has begun and not ended.
+ * the pacer (RFC 8445 §14), and everything that has begun and not ended. In the end it
+ * says which servers nobody could reach.
  */
+
+import type { ServerAddress } from '../candidate/server-url.ts';
+
+/** Of something that has begun. */
+export interface Begun {
+  /** It ends with this transport. */
+  readonly transportId?: number;
+  /** It tries to reach this server. */
+  readonly server?: ServerAddress;
+}
+
+/** Ends it; a second call does nothing. */
+export type Finish = (wasReached?: boolean) => void;
 
 interface Question {
   readonly transportId: number;
@@ -9,9 +23,15 @@ interface Question {
 }
 
 export class GatheringQueue {
+  readonly #onUnreached: (server: ServerAddress) => void;
   #questions: Question[] = [];
-  /** What has begun, and on which transport. */
-  readonly #begun = new Map<() => void, number | undefined>();
+  readonly #begun = new Map<Finish, Begun>();
+  /** Servers that were tried since everything had ended last, and whether one try came through. */
+  readonly #tried = new Map<ServerAddress, boolean>();
+
+  constructor(onUnreached: (server: ServerAddress) => void) {
+    this.#onUnreached = onUnreached;
+  }
 
   /** Everything that was begun has ended. */
   get isIdle(): boolean {
@@ -22,10 +42,10 @@ export class GatheringQueue {
     return this.#questions.length > 0;
   }
 
-  /** Gathering is not complete before what is returned was called, or the transport is gone. */
-  begin(transportId?: number): () => void {
-    const finish = () => void this.#begun.delete(finish);
-    this.#begun.set(finish, transportId);
+  /** Gathering is not complete before what is returned was called. */
+  begin(begun: Begun = {}): Finish {
+    const finish: Finish = (wasReached = false) => this.#end(finish, wasReached);
+    this.#begun.set(finish, begun);
     return finish;
   }
 
@@ -41,12 +61,24 @@ export class GatheringQueue {
   }
 
   /** No answer can come by this transport any more. */
-  transportLost(transportId: number): void {
-    this.#questions = this.#questions.filter((each) => each.transportId !== transportId);
-    for (const [finish, id] of this.#begun) if (id === transportId) finish();
+  transportLost(id: number): void {
+    this.#questions = this.#questions.filter(({ transportId }) => transportId !== id);
+    for (const [finish, { transportId }] of this.#begun) if (transportId === id) finish();
   }
 
   clear(): void {
     this.#questions = [];
+  }
+
+  #end(finish: Finish, wasReached: boolean): void {
+    const begun = this.#begun.get(finish);
+    if (!begun) return;
+    this.#begun.delete(finish);
+    const { server } = begun;
+    if (server) this.#tried.set(server, wasReached || this.#tried.get(server) === true);
+    if (!this.isIdle) return;
+    const unreached = [...this.#tried].filter(([, isReached]) => !isReached);
+    this.#tried.clear();
+    for (const [each] of unreached) this.#onUnreached(each);
   }
 }

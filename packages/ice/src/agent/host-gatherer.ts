@@ -5,7 +5,7 @@
 
 import { canonicalAddress, type TransportAddress } from '../address.ts';
 import { ACTIVE_TCP_PORT, type LocalCandidate, type TcpType } from '../candidate/candidate.ts';
-import { UdpBase } from './base.ts';
+import { type Base, UdpBase } from './base.ts';
 import type { EgressGate, EgressTransport } from './egress-gate.ts';
 import { makeLocalCandidate } from './local-candidate.ts';
 
@@ -83,6 +83,10 @@ export class HostGatherer {
     return this.#listeners.get(id);
   }
 
+  bases(): Base[] {
+    return this.#ofPeers.map(({ base }) => base);
+  }
+
   /** TCP candidates that connect. */
   get connecting(): readonly LocalCandidate[] {
     return this.#connecting;
@@ -91,8 +95,7 @@ export class HostGatherer {
   /** Host candidates, and what servers see of them. */
   candidates(): LocalCandidate[] {
     if (this.#options.relayOnly) return [];
-    const ofPeers = [...this.#udp.values()].filter(({ use }) => use !== 'relays');
-    const overUdp = ofPeers.flatMap(({ base }) => [
+    const overUdp = this.#ofPeers.flatMap(({ base }) => [
       base.candidate,
       ...base.reflexive.filter(({ type }) => type === 'srflx'),
     ]);
@@ -149,9 +152,14 @@ export class HostGatherer {
   close(): void {
     const ids = [...this.#udp.keys(), ...this.#listeners.keys(), ...this.#opening.keys()];
     for (const id of ids) this.#options.gate.request({ type: 'close', id });
+    for (const { base } of this.#udp.values()) base.isOpen = false;
     this.#udp.clear();
     this.#listeners.clear();
     this.#opening.clear();
+  }
+
+  get #ofPeers(): UdpTransport[] {
+    return [...this.#udp.values()].filter(({ use }) => use !== 'relays');
   }
 
   /** What should be open on an address and is not. */

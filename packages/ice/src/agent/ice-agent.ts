@@ -17,19 +17,28 @@ import { StreamDeframer } from '../stun/framing.ts';
 import { decodeStun } from '../stun/message.ts';
 import { Transactions } from '../stun/transactions.ts';
 import type { Relay } from '../turn/relay.ts';
-import { type Base, StreamBase } from './base.ts';
+import type { Base } from './base.ts';
 import type { CandidatePair } from './candidate-pair.ts';
 import { CheckResponder } from './check-responder.ts';
 import { EgressGate } from './egress-gate.ts';
 import { EmbeddedFlight } from './embedded-flight.ts';
-import { Gatherer } from './gatherer.ts';
+import { Gatherer, type GatheringPlan } from './gatherer.ts';
+import { Gathering } from './gathering.ts';
 import type { LocalAddress } from './host-gatherer.ts';
 import { Pacer } from './pacer.ts';
 import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
 import { PathKeeper } from './path-keeper.ts';
 import { type IceRole, pathOf, Session, type SessionContext } from './session.ts';
 import { TcpConnections } from './tcp-connections.ts';
-import type { IceAgentOptions, IceLimits, IceParameters, IceState, IceTiming, PairFacts } from './types.ts';
+import type {
+  IceAgentOptions,
+  IceConfiguration,
+  IceLimits,
+  IceParameters,
+  IceState,
+  IceTiming,
+  PairFacts,
+} from './types.ts';
 
 export interface IceAgentStats {
   readonly state: IceState;
@@ -53,9 +62,8 @@ export class IceAgent {
   readonly #embedded = new EmbeddedFlight();
   readonly #role: IceRole;
   readonly #context: SessionContext;
-  readonly #gatherer: Gatherer;
+  readonly #gathering: Gathering;
   readonly #path: PathKeeper;
-  readonly #bases = new Set<Base>();
   readonly #tcp: TcpConnections;
   readonly #responder: CheckResponder;
   readonly #deframers = new Map<number, StreamDeframer>();
@@ -63,7 +71,6 @@ export class IceAgent {
   #state: IceState = 'new';
   #nextId = 1;
   #checkingSinceMs: number | undefined;
-  #hasGathered = false;
   #saidComplete = false;
   #packetsIgnored = 0;
   #isGathersTurn = false;
@@ -72,14 +79,7 @@ export class IceAgent {
 
   /** Throws `ICE_SERVER_INVALID`, `ICE_PARAMETERS_INVALID`. */
   constructor(options: IceAgentOptions) {
-    const {
-      random,
-      output,
-      servers = [],
-      transportPolicy = 'all',
-      tcpTypes = ['active', 'passive'],
-      hooks = {},
-    } = options;
+    const { random, output, hooks = {} } = options;
     this.#options = options;
     this.#timing = { ...DEFAULT_TIMING, ...options.timing };
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
@@ -114,40 +114,18 @@ export class IceAgent {
       },
     };
     const local = options.localParameters ? checkParameters(options.localParameters) : randomParameters(random);
-    this.#path = new PathKeeper(new Session(this.#context, local), this.#timing, random, {
+    const plan = planOf(options);
+    this.#gathering = new Gathering((each) => this.#makeGatherer(each), plan);
+    this.#path = new PathKeeper(new Session(this.#context, local, plan.relayOnly), this.#timing, random, {
       onActive: (pair, nowMs) => {
         output.onSelectedPair?.(pair.facts(true));
         this.#sendPending(nowMs);
       },
       onDead: (nowMs) => this.#recheck(nowMs),
-      onSettled: () => this.#gatherer.closeListeners(),
+      onSettled: () => this.#gathering.current.closeListeners(),
+      onPreviousEnded: () => this.#gathering.settle(true),
       onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
       hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
-    });
-    this.#gatherer = new Gatherer({
-      gate: this.#gate,
-      random,
-      transactions: this.#transactions,
-      servers: parseServers(servers),
-      relayOnly: transportPolicy === 'relay',
-      tcpTypes,
-      useProxy: options.useProxy ?? false,
-      sharesUdp: options.sharesUdp ?? false,
-      rtoMs: this.#timing.rtoMs,
-      events: {
-        nextId,
-        onBase: (base) => this.#addBase(base),
-        onBaseLost: (base, nowMs) => this.#removeBase(base, nowMs),
-        onCandidate: (candidate) => options.output.onCandidate?.(this.#named(candidate)),
-        onConnectingTcp: (candidate) => {
-          for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
-        },
-        onAddressLost: (address, nowMs) => {
-          for (const base of this.#tcp.closeAt(address)) this.#removeBase(base, nowMs);
-        },
-        onAddressesWanted: output.onAddressesWanted && (() => output.onAddressesWanted?.()),
-        resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
-      },
     });
   }
 
@@ -161,7 +139,7 @@ export class IceAgent {
 
   /** Those that stand now; `onCandidate` tells of each as it comes. */
   get localCandidates(): readonly LocalCandidate[] {
-    return this.#gatherer.candidates().map((candidate) => this.#named(candidate));
+    return this.#gathering.current.candidates().map((candidate) => this.#named(candidate));
   }
 
   /** `onCandidate(null)` was called and nothing came since. */
@@ -187,12 +165,12 @@ export class IceAgent {
     if (this.#state === 'closed') return Number.POSITIVE_INFINITY;
     const { remote, list } = this.#session;
     const checkFromMs = remote ? list.workFromMs : Number.POSITIVE_INFINITY;
-    const workFromMs = this.#gatherer.hasWork ? Number.NEGATIVE_INFINITY : checkFromMs;
+    const workFromMs = this.#gathering.current.hasWork ? Number.NEGATIVE_INFINITY : checkFromMs;
     const paced = Math.max(this.#pacer.nextMs, workFromMs);
     const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
     const others = Math.min(
       this.#path.deadlineMs(this.#role.isControlling),
-      this.#gatherer.deadlineMs,
+      this.#gathering.deadlineMs,
       this.#tcp.deadlineMs,
     );
     return Math.min(this.#transactions.deadlineMs, paced, others, failing);
@@ -204,10 +182,19 @@ export class IceAgent {
    */
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
     this.#assertOpen();
-    this.#gatherer.gather(addresses, nowMs);
-    if (!this.#hasGathered || !this.#gatherer.isComplete) this.#saidComplete = false;
-    this.#hasGathered = true;
+    const isFirst = !this.#gathering.hasBegun;
+    this.#gathering.gather(addresses, nowMs);
+    if (isFirst || !this.#gathering.current.isComplete) this.#saidComplete = false;
     this.#run(nowMs);
+  }
+
+  /**
+   * Other servers and another policy for the next gathering: the first one, or that of a restart.
+   * Throws `ICE_SERVER_INVALID`.
+   */
+  configure(configuration: IceConfiguration): void {
+    this.#assertOpen();
+    this.#gathering.configure(planOf(configuration));
   }
 
   /** The peer's credentials. New ones after the first are its answer to, or its wish for, a restart. */
@@ -218,6 +205,7 @@ export class IceAgent {
     if (before && before.usernameFragment !== remote.usernameFragment) this.restart(nowMs);
     this.#session.setRemote(remote, nowMs);
     this.#path.commit();
+    this.#gathering.settle(this.#path.previous === undefined);
     if (remote.isLite && !this.#role.isControlling) {
       this.#role.isControlling = true;
       this.#session.roleChanged();
@@ -257,11 +245,12 @@ export class IceAgent {
   restart(nowMs: number, local?: IceParameters): IceParameters {
     this.#assertOpen();
     const parameters = local ? checkParameters(local) : randomParameters(this.#options.random);
-    this.#path.restart(new Session(this.#context, parameters), nowMs);
-    for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
+    this.#gathering.adopt();
+    this.#path.restart(new Session(this.#context, parameters, this.#gathering.current.plan.relayOnly), nowMs);
+    for (const base of this.#gathering.current.bases()) this.#session.addBase(base);
     this.#checkingSinceMs = undefined;
     this.#saidComplete = false;
-    this.#gatherer.renew(nowMs);
+    this.#gathering.renew(nowMs);
     this.#run(nowMs);
     return parameters;
   }
@@ -269,8 +258,9 @@ export class IceAgent {
   /** Takes back a restart that was not answered by new remote parameters: the former credentials hold again. */
   rollback(nowMs: number): void {
     if (!this.#path.rollback()) return;
+    this.#gathering.rollback();
     // Those that came since.
-    for (const base of this.#bases) if (!(base instanceof StreamBase)) this.#session.addBase(base);
+    for (const base of this.#gathering.current.bases()) this.#session.addBase(base);
     this.#run(nowMs);
   }
 
@@ -320,9 +310,9 @@ export class IceAgent {
   }
 
   #receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
-    const udp = this.#gatherer.udpBase(transportId);
+    const udp = this.#gathering.udpBase(transportId);
     if (udp) {
-      const relay = this.#gatherer.relayFrom(transportId, remote);
+      const relay = this.#gathering.relayFrom(transportId, remote);
       if (relay && this.#receiveFromServer(relay, bytes, nowMs)) return;
       this.#receiveDatagram(udp, transportId, bytes, remote, nowMs);
       return;
@@ -334,8 +324,8 @@ export class IceAgent {
     if (this.#state === 'closed') return;
     const stream = this.#tcp.get(id);
     if (stream) stream.opened();
-    else if (this.#gatherer.isServerStream(id)) this.#deframers.set(id, new StreamDeframer('turn'));
-    if (!stream && !this.#gatherer.transportOpened(id, local, nowMs)) this.#gate.request({ type: 'close', id });
+    else if (this.#gathering.isServerStream(id)) this.#deframers.set(id, new StreamDeframer('turn'));
+    if (!stream && !this.#gathering.transportOpened(id, local, nowMs)) this.#gate.request({ type: 'close', id });
     this.#run(nowMs);
   }
 
@@ -344,14 +334,14 @@ export class IceAgent {
     if (this.#state === 'closed') return;
     this.#deframers.delete(id);
     const base = this.#tcp.failed(id, nowMs);
-    if (base) this.#removeBase(base, nowMs);
-    else this.#gatherer.transportFailed(id, nowMs);
+    if (base) this.#path.baseLost(base, nowMs);
+    else this.#gathering.transportFailed(id, nowMs);
     this.#run(nowMs);
   }
 
   /** A connection on a listener. Returns its transport id, or `undefined` when there are too many: close it. */
   transportAccepted(listenerId: number, remote: TransportAddress, nowMs: number): number | undefined {
-    const candidate = this.#gatherer.listener(listenerId);
+    const candidate = this.#gathering.listener(listenerId);
     if (this.#state === 'closed' || !candidate) return undefined;
     const base = this.#tcp.accept(candidate, remote, nowMs);
     if (!base) return undefined;
@@ -414,7 +404,7 @@ export class IceAgent {
   /** Deletes allocations, asks for everything to be closed, and falls silent. Idempotent. */
   close(): void {
     if (this.#state === 'closed') return;
-    this.#gatherer.close();
+    this.#gathering.close();
     this.#tcp.closeAll();
     this.#gate.shut();
     this.#transactions.clear();
@@ -422,18 +412,47 @@ export class IceAgent {
     this.#setState('closed');
   }
 
+  #makeGatherer(plan: GatheringPlan): Gatherer {
+    const { random, output, tcpTypes = ['active', 'passive'], useProxy = false, sharesUdp = false } = this.#options;
+    return new Gatherer({
+      plan,
+      gate: this.#gate,
+      random,
+      transactions: this.#transactions,
+      tcpTypes,
+      useProxy,
+      sharesUdp,
+      rtoMs: this.#timing.rtoMs,
+      events: {
+        nextId: () => this.#nextId++,
+        onBase: (base) => this.#addBase(base),
+        onBaseLost: (base, nowMs) => this.#path.baseLost(base, nowMs),
+        onCandidate: (candidate) => output.onCandidate?.(this.#named(candidate)),
+        onConnectingTcp: (candidate) => {
+          for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
+        },
+        onAddressLost: (address, nowMs) => {
+          for (const base of this.#tcp.closeAt(address)) this.#path.baseLost(base, nowMs);
+        },
+        onServerError: (error) => output.onServerError?.(error),
+        onAddressesWanted: output.onAddressesWanted && (() => output.onAddressesWanted?.()),
+        resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
+      },
+    });
+  }
+
   #run(nowMs: number): void {
     if (this.#state === 'closed') return;
     this.#runs += 1;
     this.#transactions.handleTimeout(nowMs);
-    this.#gatherer.handleTimeout(!this.#path.isActiveLive, nowMs);
+    this.#gathering.handleTimeout(!this.#path.isActiveLive, nowMs);
     this.#path.handleTimeout(nowMs);
     this.#handleTcp(nowMs);
     // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
     for (; this.#pacer.isOpen(nowMs); this.#isGathersTurn = !this.#isGathersTurn) {
       const started = this.#isGathersTurn
-        ? this.#gatherer.startNext(nowMs) || this.#session.checkNext(nowMs)
-        : this.#session.checkNext(nowMs) || this.#gatherer.startNext(nowMs);
+        ? this.#gathering.current.startNext(nowMs) || this.#session.checkNext(nowMs)
+        : this.#session.checkNext(nowMs) || this.#gathering.current.startNext(nowMs);
       if (!started) break;
       this.#pacer.spend(nowMs);
     }
@@ -448,10 +467,10 @@ export class IceAgent {
 
   #recheck(nowMs: number): void {
     const session = this.#session;
-    this.#gatherer.seek(nowMs);
-    this.#gatherer.listenAgain(nowMs);
+    this.#gathering.current.seek(nowMs);
+    this.#gathering.current.listenAgain(nowMs);
     session.recheckAll();
-    for (const local of this.#gatherer.connecting) {
+    for (const local of this.#gathering.current.connecting) {
       for (const remote of session.remoteCandidates) session.addStream(local, remote);
     }
   }
@@ -467,7 +486,7 @@ export class IceAgent {
 
   #closeStream(id: number, nowMs: number): void {
     const base = this.#tcp.close(id);
-    if (base) this.#removeBase(base, nowMs);
+    if (base) this.#path.baseLost(base, nowMs);
   }
 
   get #session(): Session {
@@ -479,7 +498,7 @@ export class IceAgent {
   }
 
   #updateState(nowMs: number): void {
-    if (this.#hasGathered && !this.#saidComplete && this.#gatherer.isComplete) {
+    if (this.#gathering.hasBegun && !this.#saidComplete && this.#gathering.current.isComplete) {
       this.#saidComplete = true;
       this.#options.output.onCandidate?.(null);
     }
@@ -506,7 +525,7 @@ export class IceAgent {
     const { remoteEnded, hasPendingChecks, hasHeardPeer } = this.#session;
     if (!this.#role.isControlling && !hasHeardPeer) return false;
     const isOpening = this.#resolving.size > 0 || this.#tcp.isReopening;
-    const hasGathered = this.#hasGathered && this.#gatherer.isComplete;
+    const hasGathered = this.#gathering.hasBegun && this.#gathering.current.isComplete;
     return hasGathered && remoteEnded && !hasPendingChecks && !isOpening;
   }
 
@@ -517,19 +536,13 @@ export class IceAgent {
   }
 
   #addBase(base: Base): void {
-    this.#bases.add(base);
     this.#session.addBase(base);
-    for (const { address } of this.#session.remoteCandidates) this.#gatherer.permit(address);
-  }
-
-  #removeBase(base: Base, nowMs: number): void {
-    this.#bases.delete(base);
-    this.#path.baseLost(base, nowMs);
+    for (const { address } of this.#session.remoteCandidates) this.#gathering.permit(address);
   }
 
   #remoteCandidateAdded(candidate: Candidate): void {
-    this.#gatherer.permit(candidate.address);
-    for (const local of this.#gatherer.connecting) this.#session.addStream(local, candidate);
+    this.#gathering.permit(candidate.address);
+    for (const local of this.#gathering.current.connecting) this.#session.addStream(local, candidate);
   }
 
   #receiveFromServer(relay: Relay, bytes: Uint8Array, nowMs: number): boolean {
@@ -571,8 +584,8 @@ export class IceAgent {
   }
 
   #receiveOnServerStream(transportId: number, packet: Buffer, remote: TransportAddress, nowMs: number): void {
-    const server = this.#gatherer.streamServer(transportId) ?? remote;
-    const relay = this.#gatherer.relayFrom(transportId, server);
+    const server = this.#gathering.streamServer(transportId) ?? remote;
+    const relay = this.#gathering.relayFrom(transportId, server);
     if (relay && this.#receiveFromServer(relay, packet, nowMs)) return;
     const message = decodeStun(packet);
     if (message && this.#transactions.handleResponse(message, transportId, server, nowMs)) this.#run(nowMs);
@@ -615,4 +628,9 @@ export class IceAgent {
   #assertOpen(): void {
     if (this.#state === 'closed') throw iceError('ICE_CLOSED', 'the agent is closed');
   }
+}
+
+/** Throws `ICE_SERVER_INVALID`. */
+function planOf({ servers = [], transportPolicy = 'all' }: IceConfiguration): GatheringPlan {
+  return { servers: parseServers(servers), relayOnly: transportPolicy === 'relay' };
 }

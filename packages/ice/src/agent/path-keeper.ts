@@ -20,6 +20,8 @@ export interface PathKeeperEvents {
   onDead(nowMs: number): void;
   /** A direct pair over UDP was nominated. */
   onSettled(): void;
+  /** The path of a restarted session has taken over. */
+  onPreviousEnded(): void;
   /** A pair that only the session before the restart used. */
   onUnused(pair: CandidatePair, nowMs: number): void;
   /** No more retransmissions of its check. */
@@ -179,5 +181,6 @@ export class PathKeeper {
       this.#consent.forget(pair);
       if (!this.session.findPair(pair.base, pair.peer)) this.#events.onUnused(pair, nowMs);
     }
+    this.#events.onPreviousEnded();
   }
 }

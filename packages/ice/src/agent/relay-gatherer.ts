@@ -7,11 +7,12 @@ import type { Random } from '@claw/base';
 import { familyOf, formatAddress, sameAddress, type TransportAddress } from '../address.ts';
 import type { LocalCandidate } from '../candidate/candidate.ts';
 import type { ServerAddress } from '../candidate/server-url.ts';
+import type { StunError } from '../stun/message.ts';
 import type { Transactions } from '../stun/transactions.ts';
-import { TurnAllocation } from '../turn/allocation.ts';
+import { NO_ANSWER, TurnAllocation } from '../turn/allocation.ts';
 import { Relay } from '../turn/relay.ts';
 import type { EgressGate, EgressTransport } from './egress-gate.ts';
-import type { GatheringQueue } from './gathering-queue.ts';
+import type { Finish, GatheringQueue } from './gathering-queue.ts';
 import type { UdpTransport } from './host-gatherer.ts';
 import { makeLocalCandidate } from './local-candidate.ts';
 import type { ServerPlace } from './server-place.ts';
@@ -34,6 +35,7 @@ export interface RelayGathererEvents {
   onCandidate(candidate: LocalCandidate, nowMs: number): void;
   /** The server says where it has seen our socket. */
   onMapped(udp: UdpTransport, mapped: TransportAddress, url: string, nowMs: number): void;
+  onRefused(server: ServerAddress, error: StunError, local: TransportAddress): void;
 }
 
 /** A connection to a TURN server, opened or on its way. */
@@ -42,7 +44,7 @@ interface ServerStream extends ServerPlace {
   /** How often the relay was lost before. */
   readonly attempt: number;
   /** Gathering need not wait for it any longer. */
-  readonly finish: () => void;
+  readonly finish: Finish;
   /** Once it is open. */
   localAddress: string | undefined;
   relay: Relay | undefined;
@@ -62,7 +64,7 @@ interface AllocationPlan {
   readonly place: ServerPlace;
   readonly preference: number;
   readonly attempt: number;
-  readonly finish: () => void;
+  readonly finish: Finish;
 }
 
 const MAX_ALTERNATES = 3;
@@ -83,8 +85,9 @@ export class RelayGatherer {
     this.#options = options;
   }
 
-  candidates(): LocalCandidate[] {
-    return this.#relays.map(({ candidate }) => candidate);
+  /** Those that stand. */
+  all(): readonly Relay[] {
+    return this.#relays;
   }
 
   get deadlineMs(): number {
@@ -216,7 +219,7 @@ export class RelayGatherer {
   #connect(place: ServerPlace, attempt = 0): void {
     const { gate, nextId, queue, useProxy } = this.#options;
     const id = nextId();
-    const finish = queue.begin();
+    const finish = queue.begin(attempt === 0 ? { server: place.server } : {});
     this.#streams.set(id, { ...place, id, attempt, finish, localAddress: undefined, relay: undefined });
     const { server } = place;
     const isPermitted = gate.request({
@@ -238,13 +241,14 @@ export class RelayGatherer {
     if (udp.asking.has(key) || this.relayFrom(udp.id, place.address)) return;
     udp.asking.add(key);
     const { queue } = this.#options;
-    const done = queue.begin(udp.id);
-    const finish = () => {
+    const begun = { transportId: udp.id };
+    const done = queue.begin(attempt === 0 ? { ...begun, server: place.server } : begun);
+    const finish: Finish = (wasReached) => {
       udp.asking.delete(key);
-      done();
+      done(wasReached);
     };
     queue.push(udp.id, (nowMs) => {
-      if (this.#hasEnough(place.server)) finish();
+      if (this.#hasEnough(place.server)) finish(true);
       else this.#startAllocation({ transport: udp, place, preference: udp.preference, attempt, finish }, nowMs);
     });
   }
@@ -265,7 +269,7 @@ export class RelayGatherer {
       rtoMs,
       events: {
         onAllocated: (relayed, mapped, atMs) => {
-          finish();
+          finish(true);
           if (this.#hasEnough(server)) return allocation.close();
           const { url, protocol } = server;
           const udp = socket(transport.id);
@@ -279,13 +283,15 @@ export class RelayGatherer {
           events.onRelay(relay, atMs);
           events.onCandidate(relay.candidate, atMs);
         },
-        onFailed: (_error, atMs) => {
-          finish();
+        onFailed: (error, atMs) => {
+          const wasAnswered = error.code !== NO_ANSWER.code;
+          if (!relay && plan.attempt === 0 && wasAnswered) events.onRefused(server, error, transport.local);
+          finish(wasAnswered);
           this.#allocationFailed(plan, relay, atMs);
         },
         onAlternate: (alternate, atMs) => {
           this.#followAlternate(plan, alternate, atMs);
-          finish();
+          finish(true);
         },
       },
     });
@@ -309,7 +315,10 @@ export class RelayGatherer {
     const place = { server, address: alternate, hops: hops + 1 };
     if (server.protocol !== 'udp') this.#connect(place);
     else if (familyOf(alternate.address) === familyOf(address.address)) {
-      this.#startAllocation({ ...plan, place, finish: this.#options.queue.begin(plan.transport.id) }, nowMs);
+      this.#startAllocation(
+        { ...plan, place, finish: this.#options.queue.begin({ transportId: plan.transport.id }) },
+        nowMs,
+      );
     }
   }
 

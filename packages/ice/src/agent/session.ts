@@ -75,6 +75,7 @@ export class Session {
   hasHeardPeer = false;
   firstValidMs: number | undefined;
   readonly #context: SessionContext;
+  readonly #isRelayOnly: boolean;
   #remote: IceParameters | undefined;
   readonly #replays = new ReplayGuard();
   readonly #bases = new Set<Base>();
@@ -82,13 +83,21 @@ export class Session {
   #nextPairId = 1;
   #roundTripMs: number | undefined;
 
-  constructor(context: SessionContext, local: IceParameters) {
+  /** `isRelayOnly`: knows no base but relays. */
+  constructor(context: SessionContext, local: IceParameters, isRelayOnly: boolean) {
     this.#context = context;
     this.local = local;
+    this.#isRelayOnly = isRelayOnly;
     this.list = new CheckList(context.limits.maxPairs);
   }
 
+  /** Whether the policy lets it be used. */
+  admits({ candidate }: Base): boolean {
+    return !this.#isRelayOnly || candidate.type === 'relay';
+  }
+
   addBase(base: Base): void {
+    if (!this.admits(base)) return;
     this.#bases.add(base);
     for (const remote of this.remoteCandidates) this.#pair(base, remote);
   }
@@ -290,7 +299,7 @@ export class Session {
   }
 
   #pair(base: Base, remote: Candidate): CandidatePair | undefined {
-    if (!canPair(base, remote) || this.list.find(base, remote)) return undefined;
+    if (!this.admits(base) || !canPair(base, remote) || this.list.find(base, remote)) return undefined;
     const rank = this.#context.hooks.rank?.(candidateFacts(base.candidate), candidateFacts(remote));
     if (this.#context.hooks.rank && rank === undefined) return undefined;
     const pair = new CandidatePair(this.#nextPairId++, base, remote, rank ?? 0, this.#context.role.isControlling);

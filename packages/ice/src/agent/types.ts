@@ -55,6 +55,16 @@ export type IceRequest =
   /** No answer. */
   | { readonly type: 'close'; readonly id: number };
 
+/** A STUN or TURN server that refused, or that nobody could reach. */
+export interface IceServerError {
+  readonly url: string;
+  /** Of STUN (RFC 8489 §14.8); 701 when no answer came from any address of ours (W3C WebRTC §4.8.2). */
+  readonly code: number;
+  readonly reason: string;
+  /** The socket that was refused. */
+  readonly local: TransportAddress | undefined;
+}
+
 /** Where packets, candidates and news go. None of these may call back into the agent except through a later turn. */
 export interface IceOutput {
   /**
@@ -67,6 +77,8 @@ export interface IceOutput {
   onDatagram(bytes: Uint8Array): void;
   /** A new local candidate, or `null` when gathering is complete. */
   onCandidate?(candidate: LocalCandidate | null): void;
+  /** During gathering; each server that cannot be reached is told once. */
+  onServerError?(error: IceServerError): void;
   /** After a restart, and while the path is dead: wants {@link IceAgent.gather} with the machine's addresses as they are now. */
   onAddressesWanted?(): void;
   onStateChange?(state: IceState): void;
@@ -174,7 +186,14 @@ export interface IceLimits {
   readonly maxConnections?: number;
 }
 
-export interface IceAgentOptions {
+/** What the next gathering goes by. */
+export interface IceConfiguration {
+  readonly servers?: readonly IceServer[];
+  /** `relay`: no other candidate is gathered, shown or used. Default `all`. */
+  readonly transportPolicy?: 'all' | 'relay';
+}
+
+export interface IceAgentOptions extends IceConfiguration {
   /** The offerer controls, unless the peer is lite. */
   readonly controlling: boolean;
   readonly random: Random;
@@ -183,9 +202,6 @@ export interface IceAgentOptions {
   readonly tieBreaker?: bigint;
   /** Default: random, 8 and 24 characters. */
   readonly localParameters?: IceParameters;
-  readonly servers?: readonly IceServer[];
-  /** `relay`: no other candidate is gathered, shown or used. Default `all`. */
-  readonly transportPolicy?: 'all' | 'relay';
   /** ICE-TCP host candidates. Default `['active', 'passive']`; `[]` for none. */
   readonly tcpTypes?: readonly TcpType[];
   /** TURN over TCP and TLS goes through the driver's HTTP proxy. Default false. */

@@ -83,7 +83,10 @@ export class UdpMux {
   readonly #tables: MuxTables = {
     leave: (member) => {
       this.#members.delete(member);
-      for (const fragment of member.fragments) this.#byFragment.delete(fragment);
+      for (const fragment of member.fragments) {
+        // Another socket of the same agent may have it since.
+        if (this.#byFragment.get(fragment) === member) this.#byFragment.delete(fragment);
+      }
       for (const remote of member.remotes) this.#forgetRemote(member, remote);
     },
     identify: (member, fragment) => {

@@ -45,7 +45,8 @@ const UDP = 17;
 const DEFAULT_LIFETIME_S = 600;
 const MAX_CHALLENGES = 3;
 const SINGLE_TIMEOUT_MS = 10_000;
-const NO_ANSWER: StunError = { code: 0, reason: 'no answer' };
+/** No code of STUN. */
+export const NO_ANSWER: StunError = { code: 0, reason: 'no answer' };
 const LIFETIME_S = { max: 3600, min: 30 };
 
 export class TurnAllocation {
@@ -112,7 +113,9 @@ export class TurnAllocation {
         id,
         rtoMs,
         ...(isReliable ? { reliableTimeoutMs: SINGLE_TIMEOUT_MS } : {}),
-        transmit: () => this.#transmit(bytes),
+        transmit: () => {
+          if (this.#state !== 'closed') this.#transmit(bytes);
+        },
         onResponse: (message, { via, from, nowMs: atMs }) => {
           if (via !== transport.id || !sameAddress(from, address)) return false;
           if (message.class === 'error') {
