@@ -23,7 +23,7 @@ export type {
 } from './agent/types.ts';
 export { type Candidate, type CandidateType, type LocalCandidate, type TcpType } from './candidate/candidate.ts';
 export { formatCandidate, parseCandidate } from './candidate/candidate-line.ts';
-export type { IceServer } from './candidate/server-url.ts';
+export { type IceServer, parseServers } from './candidate/server-url.ts';
 export type { IceErrorCode } from './errors.ts';
 export { classifyDatagram, type DatagramKind } from './stun/demultiplex.ts';
 export type {

@@ -96,10 +96,13 @@ describe('the policy', () => {
     using net = openSimnet(behindNats({}), { seed: 1 });
     const { a, b } = await connected(net, TURN);
     expect(a.selected).toBe('srflx srflx');
+    const former = a.agent.localCandidates.find(({ type }) => type === 'host')!;
     a.act((agent) => agent.configure({ ...TURN, transportPolicy: 'relay' }));
     await net.run(net.nowMs + 1000);
     expect(a.selected).toBe('srflx srflx');
     await restart(net, a, b);
+    // The former socket is closed, so that its port is free.
+    net.host('a').bindUdp({ address: former.address, port: former.port }).close();
     expect(a.agent.localCandidates.map(({ type }) => type)).toEqual(['relay']);
     expect(a.selected).toMatch(/^relay /);
     const spoken = a.sent.filter(({ kind }) => kind === 'data').length;

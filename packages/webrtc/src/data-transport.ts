@@ -11,8 +11,9 @@ import { isIP } from 'node:net';
 import { type Clock, errorText, type Random, type Timer } from '@claw/base';
 import { DtlsConnection, type DtlsEvent, type Fingerprint, type Identity } from '@claw/dtls';
 import {
+  type IceConfiguration,
   type IceParameters,
-  type IceServer,
+  type IceServerError,
   type IceSockets,
   type IceState,
   IceTransport,
@@ -34,8 +35,7 @@ export interface TransportSettings {
   readonly clock: Clock;
   readonly random: Random;
   readonly identity: Identity;
-  readonly iceServers: readonly IceServer[];
-  readonly iceTransportPolicy: 'all' | 'relay';
+  readonly configuration: IceConfiguration;
   readonly sockets: IceSockets;
   /** Local addresses to use. Default: those of the sockets. */
   readonly addresses?: readonly string[] | undefined;
@@ -46,7 +46,10 @@ export interface TransportSettings {
 
 export interface TransportEvents {
   onCandidate(candidate: LocalCandidate | null): void;
+  onServerError(error: IceServerError): void;
   onIceState(state: IceState): void;
+  /** ICE uses another pair. */
+  onPath(): void;
   onDtlsState(): void;
   onSctpState(state: SctpState): void;
   onChannel(channel: DataChannel): void;
@@ -82,6 +85,7 @@ export class DataTransport {
   readonly association: SctpAssociation;
   readonly #settings: TransportSettings;
   readonly #events: TransportEvents;
+  #configuration: IceConfiguration;
   #ice: IceTransport | undefined;
   #dtls: DtlsConnection | undefined;
   #dtlsRole: 'client' | 'server' | undefined;
@@ -105,6 +109,7 @@ export class DataTransport {
   constructor(settings: TransportSettings, events: TransportEvents) {
     this.#settings = settings;
     this.#events = events;
+    this.#configuration = settings.configuration;
     this.association = new SctpAssociation({
       random: settings.random,
       maxMessageBytes: settings.maxMessageBytes,
@@ -131,24 +136,30 @@ export class DataTransport {
   /** ICE begins with the first description, which decides who controls it. Later calls give the same. */
   open(isControlling: boolean, localParameters: IceParameters): IceTransport {
     if (this.#ice) return this.#ice;
-    const { clock, random, sockets, iceServers, iceTransportPolicy, addresses } = this.#settings;
+    const { clock, random, sockets, addresses } = this.#settings;
     this.#ice = new IceTransport({
       controlling: isControlling,
       localParameters,
       clock,
       random,
       sockets,
-      servers: iceServers,
-      transportPolicy: iceTransportPolicy,
+      ...this.#configuration,
       ...(addresses ? { addresses } : {}),
       events: {
         onDatagram: (bytes) => this.#receive(bytes),
         onCandidate: (candidate) => this.#events.onCandidate(candidate),
+        onServerError: (error) => this.#later(() => this.#events.onServerError(error)),
         onStateChange: (state) => this.#later(() => this.#onIceState(state)),
         onSelectedPair: (pair) => this.#later(() => this.#usePath(pair)),
       },
     });
     return this.#ice;
+  }
+
+  /** For the next gathering. Throws `ICE_SERVER_INVALID`. */
+  configure(configuration: IceConfiguration): void {
+    this.#configuration = configuration;
+    this.#ice?.act((agent) => agent.configure(configuration));
   }
 
   get dtlsState(): DtlsConnection['state'] {
@@ -302,6 +313,7 @@ export class DataTransport {
     if (isMove) this.association.pathChanged(this.nowMs, this.#pathLimits);
     else this.#associate();
     this.#arm();
+    this.#events.onPath();
   }
 
   /** Over a path that DTLS protects. */

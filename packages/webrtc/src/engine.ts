@@ -14,7 +14,7 @@ import type {
   RtcSessionDescription,
 } from '@claw/contracts';
 import { createCertificate, type Identity } from '@claw/dtls';
-import type { CandidateFacts } from '@claw/ice';
+import { type CandidateFacts, formatCandidate } from '@claw/ice';
 import type { DataChannel } from '@claw/sctp';
 import { engineError } from './errors.ts';
 import { PeerSession, type SessionOptions } from './peer-session.ts';
@@ -69,8 +69,11 @@ class EngineConnection implements RtcPeerConnection {
   constructor(options: SessionOptions & RtcConfiguration, run: RunHandler) {
     this.#run = run;
     this.#session = new PeerSession(options, {
-      onCandidate: (line, mid) =>
-        run(() => this.onicecandidate?.(line === null ? null : { candidate: line, sdpMid: mid })),
+      onCandidate: (found) => {
+        const candidate = found && { candidate: formatCandidate(found), sdpMid: this.#session.mid };
+        run(() => this.onicecandidate?.(candidate));
+      },
+      onServerError: () => {},
       onChannel: (channel) => channel.close(this.#session.transport.nowMs), // all of ours are negotiated
       onStates: () => this.#tell(),
       onError: () => {},

@@ -186,7 +186,6 @@ export class Negotiation {
     this.#agreement = { local, remote, facts };
     this.#setup ??= roleOpposite(facts);
     this.#clearOffers();
-    if (!this.wantsRestart) this.#credentialsToReplace = undefined;
     return this.#agreement;
   }
 

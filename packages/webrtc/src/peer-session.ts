@@ -9,9 +9,12 @@
 import { type Clock, type Random, systemClock, systemRandom, type Timer } from '@claw/base';
 import { createCertificate, type Fingerprint, fingerprintOf, type Identity } from '@claw/dtls';
 import {
+  type Candidate,
   formatCandidate,
+  type IceConfiguration,
   type IceParameters,
   type IceServer,
+  type IceServerError,
   type IceSockets,
   type IceState,
   type IceTransport,
@@ -67,7 +70,9 @@ export type GatheringState = 'new' | 'gathering' | 'complete';
 export type ConnectionState = 'new' | 'connecting' | 'connected' | 'disconnected' | 'failed' | 'closed';
 
 export interface SessionEvents {
-  onCandidate(line: string | null, mid: string, usernameFragment: string): void;
+  /** Null: there are no more. */
+  onCandidate(candidate: LocalCandidate | null): void;
+  onServerError(error: IceServerError): void;
   onChannel(channel: DataChannel): void;
   /** One or more of the states changed. */
   onStates(): void;
@@ -115,10 +120,13 @@ export class PeerSession {
         clock: this.#clock,
         random: this.#random,
         identity,
-        ...{ iceServers, iceTransportPolicy, sockets, addresses, maxMessageBytes, congestion, dtlsVersions },
+        configuration: { servers: iceServers, transportPolicy: iceTransportPolicy },
+        ...{ sockets, addresses, maxMessageBytes, congestion, dtlsVersions },
       },
       {
         onCandidate: (candidate) => this.#onCandidate(candidate),
+        onServerError: (error) => this.#events.onServerError(error),
+        onPath: () => this.#events.onStates(),
         onIceState: (state) => {
           this.#iceState = state;
           this.#events.onStates();
@@ -126,6 +134,8 @@ export class PeerSession {
         onDtlsState: () => this.#events.onStates(),
         onSctpState: (state) => {
           this.#sctpState = state;
+          // SCTP is in the midst of it.
+          queueMicrotask(() => this.#events.onStates());
         },
         onChannel: (channel) => this.#events.onChannel(channel),
         onFailure: (error) => {
@@ -210,6 +220,18 @@ export class PeerSession {
     return this.#negotiation.remoteFacts;
   }
 
+  /** Of the data section. */
+  get mid(): string {
+    return this.remoteFacts?.mid ?? '0';
+  }
+
+  /** As the W3C passes it on. */
+  candidateInit(candidate: Candidate) {
+    const { usernameFragment = null } = candidate;
+    const sdpMLineIndex = this.remoteFacts?.position ?? 0;
+    return { candidate: formatCandidate(candidate), sdpMid: this.mid, sdpMLineIndex, usernameFragment };
+  }
+
   get failure(): Error | undefined {
     return this.#failure;
   }
@@ -238,6 +260,12 @@ export class PeerSession {
 
   get peerCertificate(): Buffer | undefined {
     return this.transport.peerCertificate;
+  }
+
+  /** For the next gathering. @throws ClawError `ENGINE_CLOSED` */
+  configure(configuration: IceConfiguration): void {
+    this.#assertOpen('configure');
+    this.transport.configure(configuration);
   }
 
   /** The channels of the connection; those made before the first description wait for it. */
@@ -338,7 +366,7 @@ export class PeerSession {
       ice: credentials,
       fingerprints: [this.#fingerprint],
       setup,
-      mid: remote?.mid ?? '0',
+      mid: this.mid,
       sctpPort: 5000,
       maxMessageBytes: this.#options.maxMessageBytes ?? DEFAULT_MAX_MESSAGE_BYTES,
       maxDatagramBytes: LOCAL_MTU_BYTES,
@@ -389,12 +417,11 @@ export class PeerSession {
 
   #tellCandidate(candidate: LocalCandidate | null): void {
     if (this.#isClosed) return;
-    const { usernameFragment } = this.#negotiation.credentials;
     // Some come after the end, from a network that changed: then the end is told again, unless nothing else is asked.
     this.#isGatheringComplete =
       candidate === null || (this.#isGatheringComplete && this.transport.ice?.agent.isGatheringComplete === true);
     this.#events.onStates();
-    this.#events.onCandidate(candidate && formatCandidate(candidate), this.remoteFacts?.mid ?? '0', usernameFragment);
+    this.#events.onCandidate(candidate);
   }
 
   #assertOpen(what: string): void {

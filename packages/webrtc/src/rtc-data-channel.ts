@@ -5,9 +5,11 @@
  */
 
 import { errorText } from '@claw/base';
+import type { RtcPriority } from '@claw/contracts';
 import type { DataChannel } from '@claw/sctp';
 import { EventHandlers } from './event-handlers.ts';
 import type { PeerSession } from './peer-session.ts';
+import { priorityOf } from './priority-weights.ts';
 import { RTCError, RTCErrorEvent } from './rtc-error.ts';
 
 export type BinaryType = 'arraybuffer' | 'blob';
@@ -79,6 +81,10 @@ export class RTCDataChannel extends EventTarget {
   }
   get negotiated(): boolean {
     return this.#channel.isNegotiated;
+  }
+  /** W3C WebRTC Priority §4. */
+  get priority(): RtcPriority {
+    return priorityOf(this.#channel.priority);
   }
   get id(): number | null {
     return this.#channel.id ?? null;

@@ -3,28 +3,28 @@
  * browsers' class over our own ICE, DTLS and SCTP. Media is turned down.
  */
 
-import { isClawError } from '@claw/base';
+import { type Clock, isClawError, systemClock } from '@claw/base';
 import type { RtcPriority } from '@claw/contracts';
-import { createCertificate, type Fingerprint, type Identity } from '@claw/dtls';
-import type { IceState } from '@claw/ice';
+import type { IceServerError, IceState, LocalCandidate } from '@claw/ice';
 import type { DataChannel } from '@claw/sctp';
+import {
+  type CheckedConfiguration,
+  type ConfigurationDictionary,
+  checkChange,
+  checkConfiguration,
+  type RTCConfiguration,
+} from './configuration.ts';
 import { EventHandlers } from './event-handlers.ts';
 import type { SessionDescription } from './negotiation.ts';
-import {
-  type ConnectionState,
-  type GatheringState,
-  PeerSession,
-  type SessionOptions,
-  type SignalingState,
-} from './peer-session.ts';
+import { type ConnectionState, type GatheringState, PeerSession, type SignalingState } from './peer-session.ts';
 import { priorityWeights } from './priority-weights.ts';
+import { generateCertificate, type RTCCertificate } from './rtc-certificate.ts';
 import { RTCDataChannel } from './rtc-data-channel.ts';
+import { RTCDataChannelEvent, RTCPeerConnectionIceErrorEvent, RTCPeerConnectionIceEvent } from './rtc-events.ts';
+import { RTCIceCandidate, type RTCIceCandidateInit } from './rtc-ice-candidate.ts';
+import { RTCSessionDescription } from './rtc-session-description.ts';
+import { RTCSctpTransport } from './rtc-transports.ts';
 import { collectStats, type StatsReport } from './stats.ts';
-
-/** The W3C's dictionary, and below it what only a program outside of a browser may choose. */
-export interface RTCConfiguration extends Omit<SessionOptions, 'identity'> {
-  readonly certificates?: readonly RTCCertificate[];
-}
 
 export interface RTCDataChannelInit {
   readonly ordered?: boolean;
@@ -37,74 +37,16 @@ export interface RTCDataChannelInit {
   readonly priority?: RtcPriority;
 }
 
-export interface RTCIceCandidateInit {
-  readonly candidate?: string;
-  readonly sdpMid?: string | null;
-  readonly sdpMLineIndex?: number | null;
-  readonly usernameFragment?: string | null;
-}
-
 const MAX_UINT16 = 65_535;
-
-export class RTCCertificate {
-  readonly expires: number;
-  /** @internal */
-  readonly identity: Identity;
-  readonly #fingerprint: Fingerprint;
-
-  /** @internal See {@link RTCPeerConnection.generateCertificate}. */
-  constructor(identity: Identity, fingerprint: Fingerprint, expires: number) {
-    this.identity = identity;
-    this.#fingerprint = fingerprint;
-    this.expires = expires;
-  }
-
-  getFingerprints(): { algorithm: string; value: string }[] {
-    const { algorithm, value } = this.#fingerprint;
-    return [{ algorithm, value: (value.toString('hex').match(/../g) ?? []).join(':') }];
-  }
-}
-
-export class RTCIceCandidate {
-  readonly candidate: string;
-  readonly sdpMid: string | null;
-  readonly sdpMLineIndex: number | null;
-  readonly usernameFragment: string | null;
-
-  constructor(init: RTCIceCandidateInit) {
-    this.candidate = init.candidate ?? '';
-    this.sdpMid = init.sdpMid ?? null;
-    this.sdpMLineIndex = init.sdpMLineIndex ?? null;
-    this.usernameFragment = init.usernameFragment ?? null;
-  }
-
-  toJSON(): RTCIceCandidateInit {
-    const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = this;
-    return { candidate, sdpMid, sdpMLineIndex, usernameFragment };
-  }
-}
-
-export class RTCPeerConnectionIceEvent extends Event {
-  readonly candidate: RTCIceCandidate | null;
-  constructor(candidate: RTCIceCandidate | null) {
-    super('icecandidate');
-    this.candidate = candidate;
-  }
-}
-
-export class RTCDataChannelEvent extends Event {
-  readonly channel: RTCDataChannel;
-  constructor(channel: RTCDataChannel) {
-    super('datachannel');
-    this.channel = channel;
-  }
-}
 
 type Handler<E extends Event = Event> = ((event: E) => unknown) | null;
 
 export class RTCPeerConnection extends EventTarget {
   readonly #handlers = new EventHandlers(this);
   readonly #session: PeerSession;
+  readonly #clock: Clock;
+  #configuration: CheckedConfiguration;
+  #sctp: RTCSctpTransport | undefined;
   readonly #channels = new Set<RTCDataChannel>();
   #channelsOpened = 0;
   #channelsClosed = 0;
@@ -113,25 +55,25 @@ export class RTCPeerConnection extends EventTarget {
   /** `[[NegotiationNeeded]]` of the W3C. */
   #saidNegotiationNeeded = false;
 
-  /** An ephemeral ECDSA P-256 certificate, or Ed25519 when the algorithm says so. */
+  /** @throws DOMException `NotSupportedError` for anything but ECDSA P-256 and Ed25519 */
   static async generateCertificate(algorithm: string | { readonly name: string }): Promise<RTCCertificate> {
-    const name = (typeof algorithm === 'string' ? algorithm : algorithm.name).toLowerCase();
-    if (name !== 'ecdsa' && name !== 'ed25519') throw new DOMException(`${name} is not supported`, 'NotSupportedError');
-    const made = createCertificate({ keyType: name === 'ed25519' ? 'ed25519' : 'ecdsa-p256' });
-    return new RTCCertificate(made, made.fingerprint, Date.UTC(2049, 0));
+    return generateCertificate(algorithm);
   }
 
+  /** @throws TypeError; DOMException `SyntaxError`, `InvalidAccessError`, `NotSupportedError` */
   constructor(configuration: RTCConfiguration = {}) {
     super();
-    const { certificates, ...options } = configuration;
+    this.#clock = configuration.clock ?? systemClock;
+    this.#configuration = checkConfiguration(configuration, this.#clock.now());
+    const { iceServers, iceTransportPolicy, certificates } = this.#configuration;
     this.#session = new PeerSession(
-      { ...options, identity: certificates?.[0]?.identity },
+      { ...configuration, iceServers, iceTransportPolicy, identity: certificates[0]?.identity },
       {
-        onCandidate: (line, mid, usernameFragment) => {
-          const candidate = line === null ? null : { candidate: line, sdpMid: mid, sdpMLineIndex: 0, usernameFragment };
-          this.dispatchEvent(new RTCPeerConnectionIceEvent(candidate && new RTCIceCandidate(candidate)));
+        onCandidate: (candidate) => this.#tellCandidate(candidate),
+        onServerError: (error) => this.#tellServerError(error),
+        onChannel: (native) => {
+          this.dispatchEvent(new RTCDataChannelEvent('datachannel', { channel: this.#addChannel(native, true) }));
         },
-        onChannel: (native) => this.dispatchEvent(new RTCDataChannelEvent(this.#addChannel(native, true))),
         onStates: () => this.#tellStates(),
         onError: () => {},
       },
@@ -152,30 +94,32 @@ export class RTCPeerConnection extends EventTarget {
     return this.#session.connectionState;
   }
   /** With the candidates gathered so far. */
-  get localDescription(): SessionDescription | null {
+  get localDescription(): RTCSessionDescription | null {
     return this.#withCandidates(this.#session.localDescription);
   }
-  get currentLocalDescription(): SessionDescription | null {
+  get currentLocalDescription(): RTCSessionDescription | null {
     return this.#withCandidates(this.#session.agreement?.local);
   }
-  get pendingLocalDescription(): SessionDescription | null {
+  get pendingLocalDescription(): RTCSessionDescription | null {
     return this.#withCandidates(this.#session.pendingLocal);
   }
-  get remoteDescription(): SessionDescription | null {
-    return this.#session.remoteDescription ?? null;
+  get remoteDescription(): RTCSessionDescription | null {
+    return toDescription(this.#session.remoteDescription);
   }
-  get currentRemoteDescription(): SessionDescription | null {
-    return this.#session.agreement?.remote ?? null;
+  get currentRemoteDescription(): RTCSessionDescription | null {
+    return toDescription(this.#session.agreement?.remote);
   }
-  get pendingRemoteDescription(): SessionDescription | null {
-    return this.#session.pendingRemote ?? null;
+  get pendingRemoteDescription(): RTCSessionDescription | null {
+    return toDescription(this.#session.pendingRemote);
   }
-  /** `maxChannels` once the peer has told. */
-  get sctp(): { readonly maxMessageSize: number; readonly maxChannels: number | null; readonly state: string } | null {
-    const { sctpState, maxMessageBytes, transport } = this.#session;
-    if (!this.#session.agreement) return null;
-    const maxChannels = sctpState === 'connected' ? transport.association.maxStreams : null;
-    return { state: sctpState, maxMessageSize: maxMessageBytes, maxChannels };
+  /** Null before the peer has said it. */
+  get canTrickleIceCandidates(): boolean | null {
+    return this.#session.remoteFacts?.canTrickle ?? null;
+  }
+  /** Null before both descriptions are known. */
+  get sctp(): RTCSctpTransport | null {
+    if (this.#session.agreement) this.#sctp ??= new RTCSctpTransport(this.#session);
+    return this.#sctp ?? null;
   }
   /** Why `connectionState` is `failed`: ours, the W3C tells nothing. */
   get failure(): Error | undefined {
@@ -193,6 +137,12 @@ export class RTCPeerConnection extends EventTarget {
   }
   set onicecandidate(handler: Handler<RTCPeerConnectionIceEvent>) {
     this.#handlers.set('icecandidate', handler);
+  }
+  get onicecandidateerror(): Handler<RTCPeerConnectionIceErrorEvent> {
+    return this.#handlers.get('icecandidateerror');
+  }
+  set onicecandidateerror(handler: Handler<RTCPeerConnectionIceErrorEvent>) {
+    this.#handlers.set('icecandidateerror', handler);
   }
   get onicegatheringstatechange(): Handler {
     return this.#handlers.get('icegatheringstatechange');
@@ -223,6 +173,25 @@ export class RTCPeerConnection extends EventTarget {
   }
   set ondatachannel(handler: Handler<RTCDataChannelEvent>) {
     this.#handlers.set('datachannel', handler);
+  }
+
+  /** The W3C's members, with its defaults. */
+  getConfiguration(): ConfigurationDictionary {
+    return { ...this.#configuration };
+  }
+
+  /**
+   * Servers and policy hold for the next gathering, such as that of a restart; what is left out goes back to its
+   * default. @throws TypeError; DOMException `InvalidStateError`, `InvalidModificationError`, and as the constructor
+   */
+  setConfiguration(configuration: ConfigurationDictionary = {}): void {
+    if (this.signalingState === 'closed') throw new DOMException('the connection is closed', 'InvalidStateError');
+    const { certificates } = this.#configuration;
+    const checked = checkConfiguration({ ...configuration, certificates }, this.#clock.now());
+    checkChange(this.#configuration, configuration, this.localDescription !== null);
+    this.#configuration = checked;
+    const { iceServers, iceTransportPolicy } = checked;
+    this.#session.configure({ servers: iceServers, transportPolicy: iceTransportPolicy });
   }
 
   /** @throws TypeError; DOMException `InvalidStateError`, `OperationError` when the id is taken or there is none left. */
@@ -292,19 +261,21 @@ export class RTCPeerConnection extends EventTarget {
       throw new DOMException('a candidate came before the description that it belongs to', 'InvalidStateError');
     }
     if (!remoteFacts) return this.#session.addCandidate(line); // which says that it is closed
-    const { mid, position, others, ice } = remoteFacts;
+    const { mid, position, others } = remoteFacts;
     const mids = others.map((other) => other.mid);
     mids.splice(position, 0, mid);
     const isKnown = sdpMid === null ? (sdpMLineIndex ?? 0) < mids.length : mids.includes(sdpMid);
     if (!isKnown) throw new DOMException('the description has no such section', 'OperationError');
     // Sections that were turned down need none.
     if (sdpMid === null ? (sdpMLineIndex ?? position) !== position : sdpMid !== mid) return;
-    if (usernameFragment !== null && usernameFragment !== ice.usernameFragment) {
+    // An offer that is not answered has others than what was agreed on.
+    const known = [remoteFacts, this.#session.agreement?.facts].map((facts) => facts?.ice.usernameFragment);
+    if (usernameFragment !== null && !known.includes(usernameFragment)) {
       throw new DOMException('the candidate is of another description', 'OperationError');
     }
     // One from before a restart, by what libwebrtc writes into its lines.
     const told = / ufrag (\S+)/.exec(line)?.[1];
-    if (told === undefined || told === ice.usernameFragment) this.#session.addCandidate(line);
+    if (told === undefined || known.includes(told)) this.#session.addCandidate(line);
   }
 
   restartIce(): void {
@@ -324,8 +295,23 @@ export class RTCPeerConnection extends EventTarget {
     this.#session.close();
   }
 
-  #withCandidates(description: SessionDescription | undefined): SessionDescription | null {
-    return description ? this.#session.withCandidates(description) : null;
+  #withCandidates(description: SessionDescription | undefined): RTCSessionDescription | null {
+    return toDescription(description && this.#session.withCandidates(description));
+  }
+
+  #tellCandidate(found: LocalCandidate | null): void {
+    if (!found) return void this.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate'));
+    const candidate = new RTCIceCandidate(this.#session.candidateInit(found), found);
+    this.dispatchEvent(new RTCPeerConnectionIceEvent('icecandidate', { candidate, url: candidate.url }));
+  }
+
+  #tellServerError({ url, code, reason, local }: IceServerError): void {
+    // With relays only our address is nobody's business.
+    const shown = this.#configuration.iceTransportPolicy === 'all' ? local : undefined;
+    const init = { address: shown?.address ?? null, port: shown?.port ?? null, url };
+    this.dispatchEvent(
+      new RTCPeerConnectionIceErrorEvent('icecandidateerror', { ...init, errorCode: code, errorText: reason }),
+    );
   }
 
   #addChannel(native: DataChannel, isIncoming: boolean): RTCDataChannel {
@@ -372,6 +358,7 @@ export class RTCPeerConnection extends EventTarget {
     const states = this.#states();
     const former = this.#told;
     this.#told = states;
+    if (this.signalingState !== 'closed') this.#sctp?.update();
     for (const [name, state] of Object.entries(states)) {
       if (former[name] !== state && this.signalingState !== 'closed') this.dispatchEvent(new Event(name));
     }
@@ -384,4 +371,8 @@ export class RTCPeerConnection extends EventTarget {
       this.#updateNegotiationNeeded();
     }
   }
+}
+
+function toDescription(description: SessionDescription | undefined): RTCSessionDescription | null {
+  return description ? new RTCSessionDescription(description) : null;
 }

@@ -33,6 +33,8 @@ export interface DataDescription {
    * take what a path carries and not more: libwebrtc ends a connection over a DTLS record above 2,048 bytes.
    */
   readonly maxDatagramBytes: number;
+  /** Its sender takes candidates after the description (RFC 8840 §4.1.1). */
+  readonly canTrickle: boolean;
   readonly candidates: readonly Candidate[];
   readonly endOfCandidates: boolean;
   /** Sections before and after the data section, in their order; ours stands at `position`. */
@@ -40,7 +42,7 @@ export interface DataDescription {
   readonly position: number;
 }
 
-export interface LocalDescription extends Omit<DataDescription, 'candidates'> {
+export interface LocalDescription extends Omit<DataDescription, 'candidates' | 'canTrickle'> {
   readonly sessionId: string;
   readonly sessionVersion: number;
   readonly candidates: readonly LocalCandidate[];
@@ -110,6 +112,7 @@ export function parseDescription(sdp: string): DataDescription {
     maxMessageBytes: numberOf('max-message-size', section.one('max-message-size'), DEFAULT_MAX_MESSAGE_BYTES, 2 ** 53),
     maxDatagramBytes: numberOf('x-max-datagram-size', section.one('x-max-datagram-size'), 0, 65_535),
     sctpInit: initOf(section.one('sctp-init')),
+    canTrickle: optionsOf(section).includes('trickle'),
     candidates: section.all('candidate').slice(0, MAX_CANDIDATES).flatMap(candidateOf),
     endOfCandidates: section.has('end-of-candidates'),
     others: sections.filter((_, at) => at !== position).map(otherOf),
@@ -183,10 +186,12 @@ function iceOf(section: Section): IceParameters {
   if (!/^[\da-z+/]{4,256}$/i.test(usernameFragment) || !/^[\da-z+/]{22,256}$/i.test(password)) {
     throw invalid('its ICE credentials are malformed');
   }
-  const options = (section.one('ice-options') ?? '').split(' ');
+  const options = optionsOf(section);
   const [canRenominate, canEmbed] = [options.includes('renomination'), options.includes('sped')];
   return { usernameFragment, password, isLite: section.has('ice-lite'), canRenominate, canEmbed };
 }
+
+const optionsOf = (section: Section) => (section.one('ice-options') ?? '').split(' ');
 
 function fingerprintOf(text: string): Fingerprint {
   const [algorithm = '', hex = ''] = text.split(' ');

@@ -38,7 +38,7 @@ describe('a description', () => {
   it('reads as it was written', () => {
     const { sessionId: _, sessionVersion: __, ...facts } = LOCAL;
     const ice = { ...facts.ice, isLite: false, canRenominate: true, canEmbed: true };
-    expect(parseDescription(SDP)).toEqual({ ...facts, ice });
+    expect(parseDescription(SDP)).toEqual({ ...facts, ice, canTrickle: true });
   });
 
   it('may have its fingerprint and credentials at the session', () => {

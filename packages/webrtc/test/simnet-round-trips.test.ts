@@ -49,7 +49,7 @@ async function measure(roundTripMs: number, options: Case) {
   const offer = a.connection.localDescription ?? { type: 'none', sdp: '' };
   const candidates: string[] = [];
   b.connection.onicecandidate = ({ candidate }) => candidate && candidates.push(candidate.candidate);
-  const gathered = { ...offer, sdp: offer.sdp.replace(/a=(?:candidate|end-of-candidates).*\r\n/g, '') };
+  const gathered = { type: offer.type, sdp: offer.sdp.replace(/a=(?:candidate|end-of-candidates).*\r\n/g, '') };
   await b.connection.setRemoteDescription(gathered);
   await b.connection.setLocalDescription();
   await net.run(4000);

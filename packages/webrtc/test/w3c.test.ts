@@ -148,7 +148,7 @@ describe('a channel', () => {
 
   it('refuses more than the peer takes with a TypeError and stays open', async () => {
     const { left, channel } = await pair({ maxMessageBytes: 5000 });
-    expect(left.sctp).toEqual({ state: 'connected', maxMessageSize: 5000, maxChannels: 65_535 });
+    expect(left.sctp).toMatchObject({ state: 'connected', maxMessageSize: 5000, maxChannels: 65_535 });
     expect(() => channel.send('é'.repeat(2501))).toThrow(TypeError);
     expect(() => channel.send(new Blob([new Uint8Array(5001)]))).toThrow(TypeError);
     expect(channel.bufferedAmount).toBe(0);

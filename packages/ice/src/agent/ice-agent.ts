@@ -142,6 +142,17 @@ export class IceAgent {
     return this.#gathering.current.candidates().map((candidate) => this.#named(candidate));
   }
 
+  /** The peer's, peer-reflexive ones too. */
+  get remoteCandidates(): readonly Candidate[] {
+    return this.#session.remoteCandidates;
+  }
+
+  /** Those of the pair that carries data. */
+  get selectedCandidates(): { readonly local: LocalCandidate; readonly remote: Candidate } | undefined {
+    const pair = this.#path.active;
+    return pair && { local: this.#named(pair.local), remote: pair.remote };
+  }
+
   /** `onCandidate(null)` was called and nothing came since. */
   get isGatheringComplete(): boolean {
     return this.#saidComplete;

@@ -299,7 +299,7 @@ export class Session {
   }
 
   #pair(base: Base, remote: Candidate): CandidatePair | undefined {
-    if (!this.admits(base) || !canPair(base, remote) || this.list.find(base, remote)) return undefined;
+    if (!canPair(base, remote) || this.list.find(base, remote)) return undefined;
     const rank = this.#context.hooks.rank?.(candidateFacts(base.candidate), candidateFacts(remote));
     if (this.#context.hooks.rank && rank === undefined) return undefined;
     const pair = new CandidatePair(this.#nextPairId++, base, remote, rank ?? 0, this.#context.role.isControlling);

@@ -61,6 +61,7 @@ export class IceTransport implements AsyncDisposable {
         onAddressesWanted: () => {
           this.#isGatherDue = true;
         },
+        onServerError: (error) => events.onServerError?.(error),
         onStateChange: (state) => events.onStateChange?.(state),
         onSelectedPair: (pair) => events.onSelectedPair?.(pair),
       },
