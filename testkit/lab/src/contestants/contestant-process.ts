@@ -42,9 +42,9 @@ export interface ContestantProcessOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** The harness of `name`, run by this Node.js. */
+/** The harness of `name`, run by this Node.js with the young generation that our daemon has (docs/adr/0012). */
 export function harnessCommand(name: string): readonly [string, ...string[]] {
-  return [process.execPath, HARNESS, name];
+  return [process.execPath, '--max-semi-space-size=2', HARNESS, name];
 }
 
 export class ContestantProcess implements AsyncDisposable {
