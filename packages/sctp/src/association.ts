@@ -347,6 +347,11 @@ export class SctpAssociation {
         }
         this.#shutdown.onData(nowMs);
         return this.#state !== 'closed';
+      case ChunkType.piece:
+        if (!receiver || this.#shutdown.isPeerSilent) return true;
+        if (!receiver.onPiece(flags, body)) return this.#breach('malformed piece of a data chunk');
+        this.#shutdown.onData(nowMs);
+        return this.#state !== 'closed';
       case ChunkType.sack:
         return this.#onSack(body, nowMs);
       case ChunkType.init:
@@ -473,7 +478,7 @@ export class SctpAssociation {
       this.#shutdown.reset();
     }
     if (rttMs > 0) this.#rtt.addSample(rttMs, nowMs);
-    this.#sender.start(peer.receiveWindowBytes, this.#interleaved);
+    this.#sender.start(peer.receiveWindowBytes, this.#interleaved, peer.hasPieces);
     this.#receiver = new Receiver({
       initialTsn: peer.initialTsn,
       isInterleaved: this.#interleaved,
@@ -568,8 +573,6 @@ export class SctpAssociation {
     // Timeouts that a path cut short, by answering or by changing, say little.
     const isLong = nowMs - inFlight.silentSinceMs >= MIN_SILENCE_MS;
     if (inFlight.timeouts > this.#options.maxTimeouts && isLong) this.#giveUp('data is not acknowledged');
-    else if (inFlight.timeouts >= 2 && this.#path.onBlackHole())
-      inFlight.congestion.setPacketBytes(this.#path.packetBytes);
   }
 
   #onHeartbeatTime(nowMs: number): void {
@@ -592,6 +595,7 @@ export class SctpAssociation {
     const isUp = this.#handshake.state === 'established' && this.#state !== 'closed';
     if (!isUp) return;
     this.#resetEnded(nowMs);
+    this.#judgePacketSize(nowMs);
     if (this.#path.isProbeDue) this.#sendMtuProbe(nowMs);
     const sender = this.#sender;
     for (;;) {
@@ -642,6 +646,19 @@ export class SctpAssociation {
   #sendNext(chunk: Buffer): void {
     this.#output.add(chunk);
     this.#hasWork = true;
+  }
+
+  /** After losses that make the size of packets doubtful: asks whether small ones pass, and shrinks all when they do. */
+  #judgePacketSize(nowMs: number): void {
+    const { sizeDoubt, congestion, timeouts } = this.#sender.inFlight;
+    if (!sizeDoubt.isNews) return;
+    sizeDoubt.isNews = false;
+    // One loss says nothing, unless nothing else has arrived either. What an older size was cut for may vanish for ever.
+    if ((sizeDoubt.losses < 2 && timeouts === 0) || sizeDoubt.smallestBytes > this.#path.packetBytes) return;
+    if (sizeDoubt.losses >= 2 && this.#path.shrink(sizeDoubt.sinceMs)) {
+      sizeDoubt.clear();
+      congestion.setPacketBytes(this.#path.packetBytes);
+    } else this.#output.sendAlone(this.#handshake.peerTag, this.#path.smallProbe(nowMs), !this.#mayOmitChecksum);
   }
 
   #sendMtuProbe(nowMs: number): void {

@@ -20,6 +20,8 @@ export const ChunkType = {
   reconfig: 130,
   /** RFC 4820. */
   pad: 132,
+  /** Ours: a part of a data chunk that is too large for the path; see `chunk-pieces.ts`. */
+  piece: 161,
   /** RFC 3758. */
   forwardTsn: 192,
   /** RFC 8260. */

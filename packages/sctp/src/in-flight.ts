@@ -17,6 +17,7 @@ import { type RetransmissionCause, RetransmissionLog } from './retransmission-lo
 import type { RoundTripTime } from './round-trip-time.ts';
 import { ChunkList, ChunkState, type SentChunk, SentChunks } from './sent-chunks.ts';
 import { isAfter } from './serial.ts';
+import { SizeDoubt } from './size-doubt.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const SHUT_WINDOW_BYTES = 256;
@@ -28,6 +29,7 @@ export class InFlight {
   readonly lost = new ChunkList();
   readonly echoes: Echoes;
   readonly rate = new DeliveryRate();
+  readonly sizeDoubt = new SizeDoubt();
   congestion: CongestionControl;
   /** What the path may hold at most, whatever congestion control says. */
   maxBytes = Number.POSITIVE_INFINITY;
@@ -55,7 +57,7 @@ export class InFlight {
   readonly #log = new RetransmissionLog();
   readonly #flying = new ChunkList();
   readonly #onAbandon: (message: OutboundMessage) => void;
-  readonly #onLost: (chunk: SentChunk) => void;
+  readonly #onLost: (chunk: SentChunk, nowMs: number) => void;
   readonly #sample = emptyAckSample();
   #ackedAbove = 0;
   #isRecovering = false;
@@ -84,7 +86,7 @@ export class InFlight {
     this.#rtt = rtt;
     this.#loss = new LossDetection(rtt, initialTsn);
     this.#onAbandon = onAbandon;
-    this.#onLost = (chunk) => this.#markLost(chunk, 'loss');
+    this.#onLost = (chunk, nowMs) => this.#markLost(chunk, 'loss', nowMs);
   }
 
   /** Bytes that may be in flight now. */
@@ -123,11 +125,20 @@ export class InFlight {
     if (!isEcho) this.rate.onSent(chunk, this.bytes, nowMs);
     chunk.state = ChunkState.inFlight;
     chunk.sentMs = nowMs;
+    chunk.packetBytes = 0;
     chunk.transmissions++;
     this.#flying.append(chunk);
     this.bytes += chunk.wireBytes;
     if (this.retransmitAtMs === NEVER) this.retransmitAtMs = nowMs + this.#rtt.rtoMs;
     if (this.timeouts === 0 && this.#rtt.hasSample) this.#armProbe(nowMs);
+  }
+
+  /** The last `count` chunks to leave are in one packet of so many bytes, at least with their last piece. */
+  onPacketFilled(count: number, packetBytes: number): void {
+    let chunk = this.#flying.tail;
+    for (let left = count; left > 0 && chunk; left--, chunk = chunk.previous) {
+      if (chunk.packetBytes < packetBytes) chunk.packetBytes = packetBytes;
+    }
   }
 
   /** Reads a SACK's fields and gap blocks; false when it acknowledges what was never sent. */
@@ -164,7 +175,7 @@ export class InFlight {
     if (isAdvance && this.#rtt.hasSample) this.#rtt.clearBackoff();
     this.detectLosses(nowMs);
     this.#report(priorBytes, nowMs);
-    this.#noteWindow(windowBytes);
+    this.#noteWindow(windowBytes, nowMs);
     this.peerWindowBytes = Math.max(0, windowBytes - this.outstandingBytes);
     if (isAfter(this.advancedTsn, this.cumulativeTsn) && nowMs - this.#forwardSentMs >= this.#rtt.smoothedMs) {
       this.isForwardTsnWanted = true;
@@ -196,8 +207,7 @@ export class InFlight {
     this.congestion.onTimeout(this.bytes, nowMs);
     this.#isRecovering = true;
     this.#recoveryTsn = (this.chunks.nextTsn - 1) >>> 0;
-    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer');
-    this.#lostBytes = 0;
+    this.#giveUpFlying(nowMs);
     if (isAfter(this.advancedTsn, this.cumulativeTsn)) this.isForwardTsnWanted = true;
     this.#rearm(true, nowMs);
   }
@@ -209,8 +219,7 @@ export class InFlight {
   onPathAnswers(nowMs: number): void {
     if (this.timeouts === 0) return;
     this.#rtt.clearBackoff();
-    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer');
-    this.#lostBytes = 0;
+    this.#giveUpFlying(nowMs);
     this.#rearm(true, nowMs);
   }
 
@@ -300,6 +309,7 @@ export class InFlight {
       this.bytes -= chunk.wireBytes;
     } else if (state === ChunkState.lost) this.lost.remove(chunk);
     this.#ackedBytes += chunk.wireBytes;
+    this.sizeDoubt.onArrived(chunk.packetBytes);
     const isOfEarlier = chunk.transmissions > 1 && nowMs - chunk.sentMs < this.#rtt.minMs;
     this.rate.onAcked(chunk, isOfEarlier, nowMs);
     if (!isOfEarlier) this.#loss.onAcked(chunk, nowMs);
@@ -335,8 +345,10 @@ export class InFlight {
     this.#gaps.length = 0;
   }
 
-  #markLost(chunk: SentChunk, cause: RetransmissionCause): void {
+  #markLost(chunk: SentChunk, cause: RetransmissionCause, nowMs: number): void {
     this.#log.note(chunk.tsn, chunk.sentMs, cause);
+    // What is sent into a shut window is lost for another reason.
+    if (!this.#wasWindowShut) this.sizeDoubt.onLost(chunk.packetBytes, chunk.sentMs, nowMs);
     this.#flying.remove(chunk);
     this.bytes -= chunk.wireBytes;
     this.#lostBytes += chunk.wireBytes;
@@ -350,6 +362,19 @@ export class InFlight {
     }
     const { message } = chunk;
     if (message && chunk.transmissions > message.maxRetransmits) this.abandon(message);
+  }
+
+  /** All that is out is to be sent again, the lowest TSN first (RFC 9260 §6.3.3 E3). Congestion control hears of it otherwise. */
+  #giveUpFlying(nowMs: number): void {
+    for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer', nowMs);
+    this.#lostBytes = 0;
+    const { chunks, lost } = this;
+    for (let tsn = chunks.firstTsn; tsn !== chunks.nextTsn; tsn = (tsn + 1) >>> 0) {
+      const chunk = chunks.get(tsn);
+      if (chunk.state !== ChunkState.lost) continue;
+      lost.remove(chunk);
+      lost.append(chunk);
+    }
   }
 
   #abandonChunk(chunk: SentChunk): void {
@@ -377,11 +402,10 @@ export class InFlight {
   }
 
   /** A window that opens again: what probed it while it was shut was thrown away, through no fault of the path. */
-  #noteWindow(windowBytes: number): void {
+  #noteWindow(windowBytes: number, nowMs: number): void {
     const isShut = windowBytes < SHUT_WINDOW_BYTES;
     if (this.#wasWindowShut && !isShut) {
-      for (let chunk = this.#flying.head; chunk; chunk = this.#flying.head) this.#markLost(chunk, 'timer');
-      this.#lostBytes = 0;
+      this.#giveUpFlying(nowMs);
       this.#startsEpisode = false;
     }
     this.#wasWindowShut = isShut;

@@ -16,13 +16,14 @@ export interface InitParameters {
   readonly hasForwardTsn: boolean;
   readonly hasInterleaving: boolean;
   readonly hasReconfig: boolean;
+  readonly hasPieces: boolean;
   readonly acceptsZeroChecksum: boolean;
   readonly cookie: Buffer | undefined;
   /** Whole parameters to report back (RFC 9260 §3.2.1). */
   readonly unrecognized: readonly Buffer[];
 }
 
-export type InitOffer = Omit<InitParameters, 'cookie' | 'unrecognized' | 'hasReconfig' | 'hasForwardTsn'>;
+export type InitOffer = Omit<InitParameters, 'cookie' | 'unrecognized' | 'hasReconfig' | 'hasForwardTsn' | 'hasPieces'>;
 
 const FIXED_BYTES = 16;
 const HIGH_BIT_SKIP = 0x8000;
@@ -36,7 +37,7 @@ export function encodeInit(type: number, offer: InitOffer, ...extra: readonly Ui
   writeU16(fixed, 8, offer.outboundStreams);
   writeU16(fixed, 10, offer.inboundStreams);
   writeU32(fixed, 12, offer.initialTsn);
-  const extensions: number[] = [ChunkType.reconfig, ChunkType.forwardTsn];
+  const extensions: number[] = [ChunkType.reconfig, ChunkType.forwardTsn, ChunkType.piece];
   if (offer.hasInterleaving) extensions.push(ChunkType.iData, ChunkType.iForwardTsn);
   const parameters = [
     encodeParameter(ParameterType.supportedExtensions, Uint8Array.from(extensions)),
@@ -81,6 +82,7 @@ export function decodeInit(body: Buffer): InitParameters | undefined {
     hasForwardTsn,
     hasInterleaving: extensions?.includes(ChunkType.iData) ?? false,
     hasReconfig: extensions?.includes(ChunkType.reconfig) ?? false,
+    hasPieces: extensions?.includes(ChunkType.piece) ?? false,
     acceptsZeroChecksum,
     cookie,
     unrecognized,

@@ -66,7 +66,7 @@ export class LossDetection {
     ackedAbove: number,
     isRecovering: boolean,
     nowMs: number,
-    onLost: (chunk: SentChunk) => void,
+    onLost: (chunk: SentChunk, nowMs: number) => void,
   ): void {
     this.reorderDeadlineMs = Number.POSITIVE_INFINITY;
     const windowMs = this.#windowMs(ackedAbove, isRecovering);
@@ -79,7 +79,7 @@ export class LossDetection {
         this.reorderDeadlineMs = overdueAtMs;
         break;
       }
-      onLost(chunk);
+      onLost(chunk, nowMs);
     }
   }
 

@@ -2,6 +2,7 @@
 
 import type { Random } from '@claw/base';
 import type { CongestionKind } from './congestion/congestion-control.ts';
+import { LEAST_PACKET_BYTES } from './path-mtu.ts';
 import type { SchedulerKind } from './stream-scheduler.ts';
 
 export interface SctpOptions {
@@ -53,7 +54,6 @@ export type ResolvedOptions = Required<Omit<SctpOptions, 'localInit' | 'remotePo
 export const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 /** Stream ids run from 0 to 65,534 (RFC 8831 §6.2 keeps 65,535 out). */
 export const MAX_STREAMS = 65_535;
-const MIN_PACKET_BYTES = 508;
 
 export function resolveOptions(options: SctpOptions): ResolvedOptions {
   const resolved: ResolvedOptions = {
@@ -79,8 +79,8 @@ export function resolveOptions(options: SctpOptions): ResolvedOptions {
   };
   checkRange('maxMessageBytes', resolved.maxMessageBytes, 1, MAX_MESSAGE_BYTES);
   checkRange('receiveWindowBytes', resolved.receiveWindowBytes, 1500, 2 ** 30);
-  checkRange('initialPacketBytes', resolved.initialPacketBytes, MIN_PACKET_BYTES, 65_535);
-  checkRange('maxPacketBytes', resolved.maxPacketBytes, MIN_PACKET_BYTES, 65_535);
+  checkRange('initialPacketBytes', resolved.initialPacketBytes, LEAST_PACKET_BYTES, 65_535);
+  checkRange('maxPacketBytes', resolved.maxPacketBytes, LEAST_PACKET_BYTES, 65_535);
   checkRange('localPort', resolved.localPort, 1, 65_535);
   checkRange('remotePort', resolved.remotePort, 1, 65_535);
   return resolved;

@@ -1,12 +1,14 @@
 /**
  * Packetization-layer path-MTU discovery (RFC 8899): one probe at a time, up a
  * ladder of sizes that paths have, as a HEARTBEAT that fills its packet; a size counts
- * once its HEARTBEAT ACK, which is as large, is here. Three losses end the search for a while.
+ * once its HEARTBEAT ACK, which is as large, is here. A probe that is lost is repeated
+ * twice as late each time, so that a search outlasts loss and outages.
  */
 
-const LADDER_BYTES = [1200, 1280, 1360, 1408, 1432, 2048, 4096, 8192, 8900, 16_384, 32_768, 65_000];
-const MAX_ATTEMPTS = 3;
-const RETRY_SEARCH_MS = 600_000;
+/** What every path carries: IPv4's 576 bytes, less UDP and DTLS. */
+export const LEAST_PACKET_BYTES = 508;
+const LADDER_BYTES = [768, 1024, 1200, 1280, 1360, 1408, 1432, 2048, 4096, 8192, 8900, 16_384, 32_768, 65_000];
+const MAX_REPEAT_MS = 600_000;
 const NEVER = Number.POSITIVE_INFINITY;
 
 export class PathMtu {
@@ -47,8 +49,8 @@ export class PathMtu {
 
   onProbeSent(timeoutMs: number, nowMs: number): void {
     this.isProbeDue = false;
+    this.deadlineMs = nowMs + Math.min(timeoutMs * 2 ** this.#attempts, MAX_REPEAT_MS);
     this.#attempts++;
-    this.deadlineMs = nowMs + timeoutMs;
   }
 
   /** True when `packetBytes` has grown. */
@@ -60,23 +62,14 @@ export class PathMtu {
   }
 
   onTimeout(): void {
-    if (this.probeBytes === 0) this.#next();
-    else if (this.#attempts < MAX_ATTEMPTS) {
-      this.isProbeDue = true;
-      this.deadlineMs = NEVER;
-    } else {
-      this.deadlineMs += RETRY_SEARCH_MS;
-      this.probeBytes = 0;
-    }
+    this.isProbeDue = true;
+    this.deadlineMs = NEVER;
   }
 
-  /** Packets of the present size vanish, small ones may not (RFC 8899 §4.3); true when `packetBytes` has shrunk. */
-  onBlackHole(): boolean {
-    if (this.packetBytes <= this.#basePacketBytes) return false;
-    this.packetBytes = this.#basePacketBytes;
-    this.#maxPacketBytes = this.#basePacketBytes;
-    this.stop();
-    return true;
+  /** Packets of the present size vanish and small ones do not (RFC 8899 §4.3): the search begins anew, from the bottom. */
+  shrink(): void {
+    this.packetBytes = LEAST_PACKET_BYTES;
+    this.#next();
   }
 
   #next(): void {

@@ -22,6 +22,8 @@ export class PathProbes {
   readonly #heartbeats: Heartbeats;
   readonly #mtu: PathMtu;
   readonly #intervalMs: number;
+  /** When the newest small heartbeat that was answered left. */
+  #smallPassedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: PathProbesOptions) {
     this.#heartbeats = new Heartbeats(options.random);
@@ -68,6 +70,11 @@ export class PathProbes {
   heartbeat(nowMs: number): Buffer {
     this.missedHeartbeats++;
     this.touch(nowMs);
+    return this.smallProbe(nowMs);
+  }
+
+  /** A heartbeat whose answer tells a path that carries no large packets from one that carries none. */
+  smallProbe(nowMs: number): Buffer {
     return this.#heartbeats.encode({ sentMs: nowMs, probeBytes: 0 });
   }
 
@@ -83,6 +90,7 @@ export class PathProbes {
     const info = this.#heartbeats.decode(body);
     if (!info || info.sentMs > nowMs) return undefined;
     this.missedHeartbeats = 0;
+    if (info.probeBytes === 0 && info.sentMs > this.#smallPassedMs) this.#smallPassedMs = info.sentMs;
     return { rttMs: nowMs - info.sentMs, hasGrown: info.probeBytes > 0 && this.#mtu.onProbeAcked(info.probeBytes) };
   }
 
@@ -90,8 +98,10 @@ export class PathProbes {
     this.#mtu.onTimeout();
   }
 
-  /** True when packets have shrunk. */
-  onBlackHole(): boolean {
-    return this.#mtu.onBlackHole();
+  /** Packets of the present size have vanished since `sinceMs`: if a small one has passed, they shrink. True when they have. */
+  shrink(sinceMs: number): boolean {
+    if (this.#smallPassedMs < sinceMs) return false;
+    this.#mtu.shrink();
+    return true;
   }
 }

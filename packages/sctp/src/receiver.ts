@@ -8,6 +8,7 @@
  */
 
 import { readU16, readU32, writeU16, writeU32 } from './byte-order.ts';
+import { PieceJoiner, readPiece } from './chunk-pieces.ts';
 import { CHUNK_HEADER_BYTES, ChunkType, DataFlag } from './chunk-types.ts';
 import { readSkipped } from './forward-tsn.ts';
 import type { PacketWriter } from './packet-writer.ts';
@@ -54,6 +55,7 @@ export class Receiver {
     isEnd: false,
     data: NO_DATA,
   };
+  readonly #pieces = new PieceJoiner();
   readonly #duplicates: number[] = [];
   /** Delivered and not yet taken by the application. */
   #unreadBytes = 0;
@@ -95,8 +97,7 @@ export class Receiver {
     this.#hasNewData = true;
     if (flags & DataFlag.immediate) this.#isAckUrgent = true;
     if (arrival === 'duplicate') {
-      if (this.#duplicates.length < MAX_DUPLICATES_REPORTED) this.#duplicates.push(tsn);
-      this.#isAckUrgent = true;
+      this.#noteDuplicate(tsn);
       return true;
     }
     if (arrival === 'outside') return true;
@@ -127,10 +128,26 @@ export class Receiver {
     return isSound;
   }
 
+  /** Takes the body of a piece of a data chunk; false: the peer broke the protocol. */
+  onPiece(flags: number, body: Buffer): boolean {
+    const piece = readPiece(body);
+    if (!piece) return false;
+    const arrival = this.#map.judge(piece.tsn);
+    if (arrival === 'outside') return true;
+    if (arrival === 'duplicate') {
+      // One report for the chunk, or the sender would count more copies than it sent.
+      if (piece.index === piece.count - 1) this.#noteDuplicate(piece.tsn);
+      return true;
+    }
+    const whole = this.#pieces.add(piece);
+    return whole === undefined || this.onData(flags, whole, whole.length);
+  }
+
   /** The end of a packet; decides when what it brought is acknowledged. */
   onPacketEnd(packetBytes: number, nowMs: number): void {
     if (!this.#hasNewData) return;
     this.#hasNewData = false;
+    this.#pieces.dropThrough(this.#map.cumulativeTsn);
     this.#unackedPackets++;
     this.#unackedBytes += packetBytes;
     const { sparesAcks, delayedAckMs } = this.#options;
@@ -204,6 +221,12 @@ export class Receiver {
     this.#isAckUrgent = false;
     this.#lastSackMs = nowMs;
     this.sackAtMs = NEVER;
+  }
+
+  #noteDuplicate(tsn: number): void {
+    this.#hasNewData = true;
+    this.#isAckUrgent = true;
+    if (this.#duplicates.length < MAX_DUPLICATES_REPORTED) this.#duplicates.push(tsn);
   }
 
   #windowBytes(): number {

@@ -5,7 +5,15 @@
  */
 
 import { writeU16, writeU32 } from './byte-order.ts';
-import { CHUNK_HEADER_BYTES, ChunkType, DATA_HEADER_BYTES, DataFlag, I_DATA_HEADER_BYTES } from './chunk-types.ts';
+import { PieceCutter } from './chunk-pieces.ts';
+import {
+  CHUNK_HEADER_BYTES,
+  ChunkType,
+  COMMON_HEADER_BYTES,
+  DATA_HEADER_BYTES,
+  DataFlag,
+  I_DATA_HEADER_BYTES,
+} from './chunk-types.ts';
 import type { CongestionControl } from './congestion/congestion-control.ts';
 import { writeForwardTsn } from './forward-tsn.ts';
 import { InFlight } from './in-flight.ts';
@@ -31,6 +39,9 @@ export interface SenderOptions {
 export class Sender {
   readonly inFlight: InFlight;
   #isInterleaved = false;
+  /** The peer takes chunks in pieces. */
+  #hasPieces = false;
+  readonly #cutter = new PieceCutter();
   readonly #scheduler: StreamScheduler;
   readonly #streams = new Map<number, OutboundStream>();
   readonly #pacer = new Pacer();
@@ -54,8 +65,9 @@ export class Sender {
   }
 
   /** The peer's parameters are known; before, messages only queue. */
-  start(peerWindowBytes: number, isInterleaved: boolean): void {
+  start(peerWindowBytes: number, isInterleaved: boolean, hasPieces: boolean): void {
     this.#isInterleaved = isInterleaved;
+    this.#hasPieces = hasPieces;
     this.#headerBytes = isInterleaved ? I_DATA_HEADER_BYTES : DATA_HEADER_BYTES;
     this.#interleaveBudgetBytes = peerWindowBytes;
     this.inFlight.peerWindowBytes = peerWindowBytes;
@@ -159,12 +171,17 @@ export class Sender {
           inFlight.abandon(lost.message);
           continue;
         }
-        if (lost.wireBytes > writer.roomBytes) {
-          if (count > 0 || !writer.isEmpty) break;
-          // The path's packets shrank after this chunk was cut; it can only go as it is.
-          writer.limitBytes = lost.wireBytes + writer.length;
+        if (this.#hasPieces && lost.wireBytes > writer.limitBytes - COMMON_HEADER_BYTES) {
+          // The path's packets shrank after this chunk was cut.
+          if (!this.#writePieces(writer, lost, nowMs)) break;
+        } else {
+          if (lost.wireBytes > writer.roomBytes) {
+            if (count > 0 || !writer.isEmpty) break;
+            // A peer that knows no pieces gets it as it is: perhaps IP has fragments.
+            writer.limitBytes = lost.wireBytes + writer.length;
+          }
+          lastFlagsAt = this.#writeChunk(writer, lost, nowMs);
         }
-        lastFlagsAt = this.#writeChunk(writer, lost, nowMs);
       } else if (stream && this.#fitsPeerWindow()) {
         const chunk = this.#cut(stream, writer.roomBytes, count > 0);
         if (!chunk) break;
@@ -173,9 +190,10 @@ export class Sender {
       } else break;
       count++;
     }
-    if (count === 0 && inFlight.isProbeWanted) this.#writeProbe(writer, nowMs);
+    if (count === 0 && inFlight.isProbeWanted && this.#writeProbe(writer, nowMs)) count = 1;
     inFlight.isProbeWanted = false;
     if (writer.length > startBytes) this.#pacer.onSent(writer.length);
+    inFlight.onPacketFilled(count, writer.length);
     if (lastFlagsAt >= 0 && inFlight.bytes >= inFlight.windowBytes && this.#scheduler.size > 0) {
       // The window is spent: an acknowledgement now is worth more than a rare one (RFC 7053).
       writer.bytes[lastFlagsAt] = (writer.bytes[lastFlagsAt] as number) | DataFlag.immediate;
@@ -286,24 +304,43 @@ export class Sender {
     this.#uncount(message, message.data.length - message.sentBytes);
   }
 
-  #writeProbe(writer: PacketWriter, nowMs: number): void {
+  #writeProbe(writer: PacketWriter, nowMs: number): boolean {
     const { tail } = this.inFlight;
-    if (!tail || tail.wireBytes > writer.roomBytes) return;
-    if (tail.message && tail.transmissions > tail.message.maxRetransmits) return;
+    if (!tail || tail.wireBytes > writer.roomBytes) return false;
+    if (tail.message && tail.transmissions > tail.message.maxRetransmits) return false;
     const flagsAt = this.#writeChunk(writer, tail, nowMs);
     writer.bytes[flagsAt] = (writer.bytes[flagsAt] as number) | DataFlag.immediate;
+    return true;
+  }
+
+  /** Writes as much as fits of a chunk that no packet takes whole; true once all of it has left. */
+  #writePieces(writer: PacketWriter, chunk: SentChunk, nowMs: number): boolean {
+    if (this.#cutter.tsn !== chunk.tsn) {
+      const body = Buffer.allocUnsafe(this.#bodyBytes(chunk));
+      this.#writeBody(body, 0, chunk);
+      this.#cutter.begin(chunk.flags, body);
+    }
+    if (!this.#cutter.write(writer)) return false;
+    this.inFlight.onTransmit(chunk, nowMs);
+    chunk.packetBytes = this.#cutter.largestPacketBytes;
+    return true;
   }
 
   /** Writes a chunk as it is and notes its departure; returns where its flags are. */
   #writeChunk(writer: PacketWriter, chunk: SentChunk, nowMs: number, isEcho = false): number {
+    const type = this.#isInterleaved ? ChunkType.iData : ChunkType.data;
+    const at = writer.addChunk(type, chunk.flags, this.#bodyBytes(chunk));
+    this.#writeBody(writer.bytes, at, chunk);
+    this.inFlight.onTransmit(chunk, nowMs, isEcho);
+    return at - 3;
+  }
+
+  #bodyBytes(chunk: SentChunk): number {
+    return this.#headerBytes - CHUNK_HEADER_BYTES + chunk.length;
+  }
+
+  #writeBody(bytes: Buffer, at: number, chunk: SentChunk): void {
     const message = chunk.message as OutboundMessage;
-    const headerBytes = this.#headerBytes;
-    const at = writer.addChunk(
-      this.#isInterleaved ? ChunkType.iData : ChunkType.data,
-      chunk.flags,
-      headerBytes - CHUNK_HEADER_BYTES + chunk.length,
-    );
-    const { bytes } = writer;
     writeU32(bytes, at, chunk.tsn);
     writeU16(bytes, at + 4, message.stream.id);
     if (this.#isInterleaved) {
@@ -314,8 +351,7 @@ export class Sender {
       writeU16(bytes, at + 6, message.sequence);
       writeU32(bytes, at + 8, message.ppid);
     }
-    message.data.copy(bytes, at + headerBytes - CHUNK_HEADER_BYTES, chunk.offset, chunk.offset + chunk.length);
-    this.inFlight.onTransmit(chunk, nowMs, isEcho);
-    return at - 3;
+    const dataAt = at + this.#headerBytes - CHUNK_HEADER_BYTES;
+    message.data.copy(bytes, dataAt, chunk.offset, chunk.offset + chunk.length);
   }
 }

@@ -18,6 +18,8 @@ export class SentChunk {
   flags = 0;
   /** With header and padding: what congestion control counts. */
   wireBytes = 0;
+  /** Of the packet that it left in last, or the largest one of its pieces. */
+  packetBytes = 0;
   state: number = ChunkState.acked;
   transmissions = 0;
   sentMs = 0.5;

@@ -185,21 +185,4 @@ describe('path-MTU discovery', () => {
     // INIT, INIT ACK, HEARTBEAT, HEARTBEAT ACK, COOKIE ECHO, COOKIE ACK.
     expect([...chunks].toSorted((a, b) => a - b)).toEqual([1, 2, 4, 5, 10, 11]);
   });
-
-  test('falls back when great packets begin to vanish, and what was cut great still arrives over a new path', () => {
-    const pair = new Pair({ delayMs: 5 }, { maxPacketBytes: 8900 }).connect();
-    const channel = pair.a.open();
-    pair.run(2000);
-    expect(pair.a.association.packetBytes).toBe(8900);
-    pair.forward.filter = (packet) => packet.length <= 1500;
-    pair.a.send(channel, Buffer.alloc(100_000));
-    pair.run(5000);
-    expect(pair.a.association.packetBytes).toBe(1200);
-    pair.forward.filter = undefined;
-    pair.a.association.pathChanged(pair.simulation.nowMs, { maxPacketBytes: 1400 });
-    pair.a.settle();
-    pair.run(5000);
-    expect(pair.b.messages).toHaveLength(1);
-    expect(pair.a.association.packetBytes).toBe(1400);
-  });
 });
