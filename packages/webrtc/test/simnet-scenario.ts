@@ -167,7 +167,8 @@ export function makeScenario(seed: number): StackScenario {
   const isStream = !hasUdpPath(access, servers, { a: policy('a'), b: policy('b') });
   const stalls = ({ dropAboveBytes, loss }: LinkSpec) =>
     dropAboveBytes !== undefined || loss?.model === 'gilbert-elliott';
-  const isFragile = isStream && (isLossy || stalls(links.a.up) || stalls(links.b.up));
+  const isStalled = incidents.some((incident) => incident.do === 'set-link' && stalls(incident.link));
+  const isFragile = isStream && (isLossy || stalls(links.a.up) || stalls(links.b.up) || isStalled);
   const scenario = {
     seed,
     topology,
@@ -329,12 +330,11 @@ function makeIncidents(
   return incidents.toSorted((one, other) => one.atMs - other.atMs);
 }
 
-/** What a connection need not survive: large packets that vanish, and mappings that are gone where nobody can reach in. */
+/** What a connection need not survive: mappings that are gone where nobody can reach in. */
 function mayEnd(incident: Incident): boolean {
   if (incident.do === 'rebind' || incident.do === 'set-address') return true;
   // An interface that is down ends TCP and sockets on its address.
-  if (incident.do === 'interface-down' && incident.node.length === 1) return true;
-  return incident.do === 'set-link' && incident.link.dropAboveBytes !== undefined;
+  return incident.do === 'interface-down' && incident.node.length === 1;
 }
 
 function makeChannels(dice: Dice, isLossy: boolean, notes: string[]): ChannelPlan[] {
