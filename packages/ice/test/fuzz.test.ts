@@ -8,12 +8,14 @@ import { addressFromBytes, canonicalAddress } from '../src/address.ts';
 import type { Candidate } from '../src/candidate/candidate.ts';
 import { formatCandidate, parseCandidate } from '../src/candidate/candidate-line.ts';
 import { parseServers } from '../src/candidate/server-url.ts';
+import { readMdnsAnswers } from '../src/mdns/mdns-message.ts';
 import { ATTRIBUTE } from '../src/stun/constants.ts';
 import { StunWriter } from '../src/stun/encode.ts';
 import { frameRfc4571, StreamDeframer, type StreamFraming } from '../src/stun/framing.ts';
 import { verifyIntegrity } from '../src/stun/integrity.ts';
 import { addressOf, decodeStun, errorOf, unknownRequired } from '../src/stun/message.ts';
 import { BareAgent } from './bare-agent.ts';
+import { mdnsResponse } from './mdns-response.ts';
 
 const runs = { numRuns: fuzzRuns };
 const word16 = fc.integer({ min: 0, max: 0xffff });
@@ -218,5 +220,33 @@ describe('fuzz', () => {
     for (let count = 0; count < 10_000; count += 1) writer.flag(0x8000 + count);
     const long = writer.finish();
     for (let count = 0; count < 10_000; count += 1) expect(decodeStun(long)).toBeUndefined();
+  });
+
+  it('mDNS responses: fuzz', () => {
+    const label = fc.stringMatching(/^[a-z\d-]{1,40}$/);
+    const record = fc.record({
+      name: fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.')),
+      type: fc.constantFrom(1, 28, 47, 12),
+      data: fc.oneof(fc.constant(Buffer.alloc(4, 9)), fc.constant(Buffer.alloc(16, 9)), bytes(20)),
+    });
+    const response = fc.array(record, { maxLength: 8 }).map((records) => mdnsResponse(records));
+    /** Nothing but a head and pointers, which is where a reader could walk in circles. */
+    const pointers = fc
+      .array(fc.integer({ min: 0xc000, max: 0xc200 }), { maxLength: 250 })
+      .map((words) =>
+        Buffer.concat([
+          Buffer.from('00008400ffffffffffffffff', 'hex'),
+          ...words.map((word) => Buffer.of(word >> 8, word & 255)),
+        ]),
+      );
+    fc.assert(
+      fc.property(fc.oneof(bytes(300), mutated(response), mutated(pointers)), (packet) => {
+        for (const { name, address } of readMdnsAnswers(packet)) {
+          expect(name.length).toBeLessThanOrEqual(255);
+          expect(canonicalAddress(address)).toBe(address);
+        }
+      }),
+      runs,
+    );
   });
 });

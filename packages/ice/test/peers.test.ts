@@ -24,16 +24,32 @@ describe('an ICE-lite peer', () => {
 });
 
 describe('a candidate with a .local name', () => {
-  it('is asked for by name and checked at what it resolves to', () => {
-    const bare = new BareAgent();
+  const NAME = '0aaf0cc5-1d53-4b6f-b7a6-22d03bd3ffaa.local';
+  const CANDIDATE = { foundation: '1', component: 1, protocol: 'udp', priority: 5, type: 'host', port: 7 } as const;
+
+  function add(address: string, options = {}) {
+    const bare = new BareAgent(options);
     bare.open();
     bare.agent.setRemoteParameters({ usernameFragment: 'peer', password: 'p'.repeat(24) }, 0);
-    const candidate = { foundation: '1', component: 1, protocol: 'udp', priority: 5, type: 'host', port: 7 } as const;
-    bare.agent.addRemoteCandidate({ ...candidate, address: 'abc-1.local' }, 0);
-    const request = bare.requests.find(({ type }) => type === 'resolve');
-    expect(request).toMatchObject({ name: 'abc-1.local' });
-    bare.agent.nameResolved(request!.id, ['192.0.2.33', 'nonsense'], 0);
+    bare.agent.addRemoteCandidate({ ...CANDIDATE, address }, 0);
+    return { bare, request: bare.requests.find(({ type }) => type === 'resolve') };
+  }
+
+  it('is asked for by name and checked at the one address that it stands for, IPv6 if there is one', () => {
+    const { bare, request } = add(NAME);
+    expect(request).toMatchObject({ name: NAME });
+    bare.agent.nameResolved(request!.id, ['nonsense', '192.0.2.33', '192.0.2.34'], 0);
     expect(bare.sent.map(({ remote }) => remote)).toEqual([{ address: '192.0.2.33', port: 7 }]);
+    const other = add(NAME);
+    other.bare.agent.nameResolved(other.request!.id, ['192.0.2.33', 'fe80::1', '2001:db8::1'], 0);
+    expect(other.bare.agent.remoteCandidates.map(({ address }) => address)).toEqual(['2001:db8::1']);
+  });
+
+  it('that no browser made is not asked for, nor is any where only relays may show us', () => {
+    for (const address of ['printer.local', '0aaf0cc5.local', `x${NAME}`]) {
+      expect(add(address).request, address).toBeUndefined();
+    }
+    expect(add(NAME, { transportPolicy: 'relay' }).request).toBeUndefined();
   });
 });
 

@@ -8,10 +8,11 @@
  * {@link IceAgent.handleTimeout} when {@link IceAgent.deadlineMs} is reached.
  */
 
-import { canonicalAddress, sameAddress, type TransportAddress } from '../address.ts';
+import { canonicalAddress, familyOf, isLinkLocal, sameAddress, type TransportAddress } from '../address.ts';
 import type { Candidate, LocalCandidate } from '../candidate/candidate.ts';
 import { parseServers } from '../candidate/server-url.ts';
 import { iceError } from '../errors.ts';
+import { isGeneratedName } from '../mdns/generated-name.ts';
 import { classifyDatagram } from '../stun/demultiplex.ts';
 import { StreamDeframer } from '../stun/framing.ts';
 import { decodeStun } from '../stun/message.ts';
@@ -225,7 +226,10 @@ export class IceAgent {
     this.#run(nowMs);
   }
 
-  /** A candidate of the current remote generation. Names in `.local` are resolved by the driver. */
+  /**
+   * A candidate of the current remote generation. A name that a browser made is resolved by the driver; with any
+   * other name it is passed over.
+   */
   addRemoteCandidate(candidate: Candidate, nowMs: number): void {
     this.#assertOpen();
     const { usernameFragment } = candidate;
@@ -234,9 +238,11 @@ export class IceAgent {
     if (usernameFragment !== undefined && expected !== undefined && usernameFragment !== expected) return;
     const session = this.#session;
     if (canonicalAddress(candidate.address) !== undefined) session.addRemote(candidate);
-    else {
+    // The question would show us to the peer, where only relays may.
+    else if (isGeneratedName(candidate.address) && !this.#gathering.current.plan.relayOnly) {
       const add = (addresses: readonly string[]) => {
-        for (const address of addresses.slice(0, 4)) session.addRemote({ ...candidate, address });
+        const address = addressBehind(addresses);
+        if (address !== undefined) session.addRemote({ ...candidate, address });
       };
       this.#resolve(candidate.address, add, nowMs);
     }
@@ -644,4 +650,10 @@ export class IceAgent {
 /** Throws `ICE_SERVER_INVALID`. */
 function planOf({ servers = [], transportPolicy = 'all' }: IceConfiguration): GatheringPlan {
   return { servers: parseServers(servers), relayOnly: transportPolicy === 'relay' };
+}
+
+/** One of them, IPv6 if there is any (draft-ietf-mmusic-mdns-ice-candidates §3.2.1), that can do without a zone. */
+function addressBehind(addresses: readonly string[]): string | undefined {
+  const usable = addresses.filter((address) => familyOf(address) === 4 || !isLinkLocal(address));
+  return usable.find((address) => familyOf(address) === 6) ?? usable[0];
 }

@@ -3,6 +3,7 @@
 import { lookup } from 'node:dns/promises';
 import { createServer } from 'node:net';
 import { canonicalAddress } from '../address.ts';
+import { isGeneratedName } from '../mdns/generated-name.ts';
 import type {
   Closable,
   IceSocket,
@@ -13,6 +14,7 @@ import type {
 } from '../transport/ice-sockets.ts';
 import type { HttpProxy } from './http-proxy.ts';
 import { type InterfaceOptions, listLocalAddresses } from './interfaces.ts';
+import { resolveByMdns } from './mdns-link.ts';
 import { TcpSocket } from './tcp-socket.ts';
 import { UdpSocket } from './udp-socket.ts';
 
@@ -21,7 +23,7 @@ export interface NodeSocketsOptions extends InterfaceOptions {
   readonly proxy?: HttpProxy | undefined;
   /** PEM certificates that TURN over TLS is checked against, instead of the system's. */
   readonly ca?: string | undefined;
-  /** Names in `.local`. Default: the system's resolver, which may know mDNS. */
+  /** Names that browsers put in place of their addresses. Default: by mDNS. */
   readonly resolveLocalName?: ((name: string, signal: AbortSignal) => Promise<readonly string[]>) | undefined;
 }
 
@@ -79,8 +81,8 @@ export class NodeSockets implements IceSockets {
   }
 
   async resolve(name: string, signal: AbortSignal): Promise<readonly string[]> {
-    const { resolveLocalName } = this.#options;
-    if (name.endsWith('.local') && resolveLocalName) return resolveLocalName(name, signal);
+    const { resolveLocalName = resolveByMdns } = this.#options;
+    if (isGeneratedName(name)) return resolveLocalName(name, signal);
     return (await lookup(name, { all: true })).map(({ address }) => address);
   }
 }
