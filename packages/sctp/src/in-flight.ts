@@ -420,6 +420,7 @@ export class InFlight {
     sample.priorInFlightBytes = priorBytes;
     sample.rttMs = this.#rttSampleMs;
     sample.smoothedRttMs = this.#rtt.smoothedMs;
+    sample.minRttMs = this.#rtt.minMs;
     sample.rateBytesPerMs = this.rate.end(Number.isFinite(this.#rtt.minMs) ? this.#rtt.minMs : 0);
     sample.deliveredBytes = this.rate.deliveredBytes;
     sample.priorDeliveredBytes = this.rate.priorDeliveredBytes;

@@ -98,3 +98,19 @@ test.each<[string, LinkOptions, number, number]>([
   pair.run(3000);
   expect(((bulk.receivedBytes - before) * 8) / 3e6).toBeGreaterThan(least);
 });
+
+test.each(['rfc', 'cubic', 'claw'] as const)(
+  '%s fills a path again in three seconds after an outage in a full queue',
+  (congestion) => {
+    const pair = new Pair({ rateMbps: 20, delayMs: 10, queueBytes: 1_000_000, seed: 3 }, { congestion }).connect();
+    const bulk = new Bulk(pair, 1);
+    pair.run(6000);
+    pair.forward.filter = () => false;
+    pair.run(1500);
+    pair.forward.filter = undefined;
+    pair.run(3000);
+    const before = bulk.receivedBytes;
+    pair.run(2000);
+    expect(((bulk.receivedBytes - before) * 8) / 2e6).toBeGreaterThan(18);
+  },
+);

@@ -16,6 +16,8 @@ export interface AckSample {
   /** Not a number when this acknowledgement gave no sample. */
   rttMs: number;
   smoothedRttMs: number;
+  /** The least of the last 10 to 20 s; infinite before there was one. */
+  minRttMs: number;
   /** Delivered in the life of the association. */
   deliveredBytes: number;
   /** `deliveredBytes` when the newest chunk acknowledged was sent. */
@@ -52,6 +54,7 @@ export function emptyAckSample(): AckSample {
     priorInFlightBytes: 0,
     rttMs: Number.NaN,
     smoothedRttMs: 0.5,
+    minRttMs: 0.5,
     deliveredBytes: 0,
     priorDeliveredBytes: 0,
     rateBytesPerMs: 0.5,

@@ -11,7 +11,7 @@ const RENO_ALPHA = (3 * (1 - BETA)) / (1 + BETA);
 export class CubicCongestion implements CongestionControl {
   #packetBytes: number;
   #thresholdBytes = Number.POSITIVE_INFINITY;
-  #smoothedRttMs = 0;
+  #minRttMs = Number.POSITIVE_INFINITY;
   /** Window before the last reduction, in bytes. */
   #maxBytes = 0;
   /** NaN: the epoch starts with the next acknowledgement. */
@@ -28,11 +28,11 @@ export class CubicCongestion implements CongestionControl {
   }
 
   get paceBytesPerMs(): number {
-    return windowPace(this.windowBytes, this.#thresholdBytes, this.#smoothedRttMs);
+    return windowPace(this.windowBytes, this.#thresholdBytes, this.#minRttMs);
   }
 
   onAck(sample: AckSample): void {
-    this.#smoothedRttMs = sample.smoothedRttMs;
+    this.#minRttMs = sample.minRttMs;
     if (sample.startsEpisode) {
       this.#reduce();
       this.windowBytes = this.#thresholdBytes;

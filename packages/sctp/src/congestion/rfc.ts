@@ -9,7 +9,7 @@ export class RfcCongestion implements CongestionControl {
   #packetBytes: number;
   #thresholdBytes = Number.POSITIVE_INFINITY;
   #partialBytesAcked = 0;
-  #smoothedRttMs = 0;
+  #minRttMs = Number.POSITIVE_INFINITY;
   windowBytes: number;
 
   constructor(packetBytes: number) {
@@ -18,11 +18,11 @@ export class RfcCongestion implements CongestionControl {
   }
 
   get paceBytesPerMs(): number {
-    return windowPace(this.windowBytes, this.#thresholdBytes, this.#smoothedRttMs);
+    return windowPace(this.windowBytes, this.#thresholdBytes, this.#minRttMs);
   }
 
   onAck(sample: AckSample): void {
-    this.#smoothedRttMs = sample.smoothedRttMs;
+    this.#minRttMs = sample.minRttMs;
     if (sample.startsEpisode) {
       this.#thresholdBytes = Math.max(this.windowBytes / 2, 4 * this.#packetBytes);
       this.windowBytes = this.#thresholdBytes;
@@ -58,8 +58,12 @@ export function initialWindow(packetBytes: number): number {
   return Math.min(10 * packetBytes, Math.max(2 * packetBytes, 14_600));
 }
 
-/** A window spread over the round trip, with room to grow, as Linux paces TCP. */
-export function windowPace(windowBytes: number, thresholdBytes: number, smoothedRttMs: number): number {
-  if (smoothedRttMs <= 0) return Number.POSITIVE_INFINITY;
-  return ((windowBytes < thresholdBytes ? 2 : 1.2) * windowBytes) / smoothedRttMs;
+/**
+ * A window spread over the least round trip, with room to grow. The smoothed one, which Linux takes for TCP, stands still
+ * while nothing but retransmissions is acknowledged: at a pace from before, of a full queue, the window would never be
+ * full, and so would never grow.
+ */
+export function windowPace(windowBytes: number, thresholdBytes: number, minRttMs: number): number {
+  if (minRttMs === Number.POSITIVE_INFINITY) return minRttMs;
+  return ((windowBytes < thresholdBytes ? 2 : 1.2) * windowBytes) / minRttMs;
 }
