@@ -211,6 +211,8 @@ export class DataTransport {
       this.#isFlushing = false;
       if (this.#isClosed) return;
       this.association.flush(this.nowMs);
+      // ICE looks at a dead path rarely; who wants to send has it look now.
+      if (this.#isPathSilent) this.#ice?.act((agent, nowMs) => agent.probe(nowMs));
       this.#arm();
     });
   }

@@ -14,6 +14,8 @@ import { Nominator } from './nominator.ts';
 import type { Session } from './session.ts';
 import type { IceTiming } from './types.ts';
 
+const PROBE_INTERVAL_MS = 500;
+
 export interface PathKeeperEvents {
   onActive(pair: CandidatePair, nowMs: number): void;
   /** The path is dead or gone: everything that might work is to be tried again. */
@@ -42,6 +44,7 @@ export class PathKeeper {
   readonly #events: PathKeeperEvents;
   /** The pair in use misses answers, and the others have been asked. */
   #isSuspecting = false;
+  #probedMs = Number.NEGATIVE_INFINITY;
 
   constructor(session: Session, timing: Required<IceTiming>, random: Random, events: PathKeeperEvents) {
     this.session = session;
@@ -119,8 +122,12 @@ export class PathKeeper {
     if (hadPath && !this.active) this.#events.onDead(nowMs);
   }
 
+  /** Somebody misses answers, or has something to say on a dead path: what is in use is asked now, or else everything. */
   probe(nowMs: number): void {
+    if (nowMs < this.#probedMs + PROBE_INTERVAL_MS) return;
+    this.#probedMs = nowMs;
     this.#consent.probe(nowMs);
+    if (!this.isActiveLive) this.#events.onDead(nowMs);
   }
 
   considerNomination(nowMs: number): void {

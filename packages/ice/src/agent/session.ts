@@ -150,7 +150,10 @@ export class Session {
       for (const remote of this.remoteCandidates) if (!this.list.find(base, remote)) this.#pair(base, remote);
     }
     for (const pair of this.list.pairs()) {
-      if (pair.state === 'failed' || pair.state === 'frozen') pair.state = pair.check ? 'in-progress' : 'waiting';
+      // A check that is out already may not be repeated for half a minute.
+      if (pair.check) this.#context.transactions.cancel(pair.check);
+      pair.check = undefined;
+      if (pair.state !== 'succeeded') pair.state = 'waiting';
     }
   }
 
