@@ -1,7 +1,7 @@
 export { canonicalAddress, formatAddress, type TransportAddress } from './address.ts';
 export { MAX_EMBEDDED_BYTES } from './agent/embedded-flight.ts';
 export type { LocalAddress } from './agent/host-gatherer.ts';
-export { IceAgent, type IceAgentStats } from './agent/ice-agent.ts';
+export { IceAgent } from './agent/ice-agent.ts';
 export { randomParameters } from './agent/parameters.ts';
 export type {
   CandidateFacts,
@@ -9,6 +9,7 @@ export type {
   EgressFacts,
   EgressKind,
   IceAgentOptions,
+  IceAgentStats,
   IceConfiguration,
   IceHooks,
   IceLimits,

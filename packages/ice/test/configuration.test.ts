@@ -3,6 +3,8 @@
 import { openSimnet, SIMNET_TURN, type Simnet } from '@claw/simnet';
 import { describe, expect, it } from 'vitest';
 import type { IceConfiguration } from '../src/index.ts';
+import { ATTRIBUTE } from '../src/stun/constants.ts';
+import { StunWriter } from '../src/stun/encode.ts';
 import { BareAgent, LOCAL } from './bare-agent.ts';
 import { behindNats } from './networks.ts';
 import { introduceNow, SimTransport, trickle } from './sim-transport.ts';
@@ -56,6 +58,33 @@ describe('another configuration', () => {
     expect(bare.requests).toContainEqual({ type: 'close', id });
     expect(bare.agent.localCandidates.map(({ port }) => port)).toEqual([LOCAL.port]);
     expect(askedFrom(bare, restart())).toEqual(['198.51.100.2']);
+  });
+
+  it('gets no relay that the former one still asks for', () => {
+    const urls = 'turn:198.51.100.1?transport=tcp';
+    const bare = new BareAgent({ servers: [{ urls, username: 'user', credential: 'secret' }] });
+    bare.open();
+    /** The connection that was asked for last opens, and the server gives a relay. */
+    const allocate = (port: number) => {
+      const { id } = bare.requests.findLast(({ type }) => type === 'connect-tcp')!;
+      bare.agent.transportOpened(id, LOCAL, bare.nowMs);
+      for (const { message, remote } of bare.take('request')) {
+        const writer = new StunWriter('success', message.method, message.transactionId);
+        writer.address(ATTRIBUTE.xorRelayedAddress, { address: '203.0.113.1', port }).uint32(ATTRIBUTE.lifetime, 600);
+        bare.hear(id, writer.finish(), remote);
+      }
+      return id;
+    };
+    const id = allocate(1);
+    expect(bare.agent.localCandidates.map(({ type }) => type)).toEqual(['host', 'relay']);
+    bare.agent.configure({});
+    bare.agent.restart(bare.nowMs);
+    bare.agent.transportFailed(id, bare.nowMs);
+    bare.wait(1000);
+    expect(allocate(2)).not.toBe(id);
+    bare.meet();
+    expect(bare.agent.localCandidates).toEqual([]);
+    expect(bare.agent.stats().pairs).toEqual([]);
   });
 
   it('is refused when a server is none', () => {

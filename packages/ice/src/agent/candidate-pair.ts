@@ -73,6 +73,12 @@ export class CandidatePair {
     return this.remote.protocol === 'tcp' ? 1 : 2;
   }
 
+  /** The peer-reflexive candidate turns out to be this one. */
+  identify(remote: Candidate, isControlling: boolean): void {
+    this.remote = remote;
+    this.setRole(isControlling);
+  }
+
   setRole(isControlling: boolean): void {
     const own = this.base.candidate.priority;
     const other = this.remote.priority;

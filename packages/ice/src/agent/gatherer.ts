@@ -8,7 +8,7 @@
 import type { Random } from '@claw/base';
 import { canonicalAddress, familyOf, type TransportAddress } from '../address.ts';
 import type { LocalCandidate, TcpType } from '../candidate/candidate.ts';
-import type { ServerAddress } from '../candidate/server-url.ts';
+import { parseServers, type ServerAddress } from '../candidate/server-url.ts';
 import type { StunError } from '../stun/message.ts';
 import type { Transactions } from '../stun/transactions.ts';
 import type { Relay } from '../turn/relay.ts';
@@ -18,13 +18,13 @@ import { GatheringQueue } from './gathering-queue.ts';
 import { HostGatherer, type LocalAddress, type UdpUse } from './host-gatherer.ts';
 import { ReflexiveGatherer } from './reflexive-gatherer.ts';
 import { RelayGatherer } from './relay-gatherer.ts';
-import type { IceServerError } from './types.ts';
+import type { IceConfiguration, IceServerError } from './types.ts';
 
 export interface GathererEvents {
   nextId(): number;
-  onBase(base: Base, nowMs: number): void;
+  onBase(base: Base, nowMs: number): unknown;
   onBaseLost(base: Base, nowMs: number): void;
-  onCandidate(candidate: LocalCandidate, nowMs: number): void;
+  onCandidate(candidate: LocalCandidate, nowMs: number): unknown;
   /** A TCP candidate that connects: active, or simultaneous open. */
   onConnectingTcp(candidate: LocalCandidate, nowMs: number): void;
   /** Asks for addresses; the answer may come at once. */
@@ -302,6 +302,11 @@ export class Gatherer {
     this.#reflexive.addServer(place, this.#hosts.sockets());
     if (this.#lookAtMs === Number.POSITIVE_INFINITY) this.#lookAtMs = nowMs + KEEP_MAPPING_MS;
   }
+}
+
+/** Throws `ICE_SERVER_INVALID`. */
+export function planOf({ servers = [], transportPolicy = 'all' }: IceConfiguration): GatheringPlan {
+  return { servers: parseServers(servers), relayOnly: transportPolicy === 'relay' };
 }
 
 function udpUsesOf({ sharesUdp, plan }: GathererOptions): readonly UdpUse[] {

@@ -8,11 +8,11 @@ import type { TransportAddress } from '../address.ts';
 import type { LocalCandidate } from '../candidate/candidate.ts';
 import type { Relay } from '../turn/relay.ts';
 import type { UdpBase } from './base.ts';
-import type { Gatherer, GatheringPlan } from './gatherer.ts';
+import { Gatherer, type GathererOptions, type GatheringPlan } from './gatherer.ts';
 import type { LocalAddress } from './host-gatherer.ts';
 
 export class Gathering {
-  readonly #make: (plan: GatheringPlan) => Gatherer;
+  readonly #options: Omit<GathererOptions, 'plan'>;
   /** The newest first. */
   #gatherers: Gatherer[];
   /** The one that a restart goes back to when it is taken back. */
@@ -20,10 +20,11 @@ export class Gathering {
   #nextPlan: GatheringPlan | undefined;
   /** Of the machine; undefined before gathering began. */
   #addresses: readonly LocalAddress[] | undefined;
+  #hasEnded = false;
 
-  constructor(make: (plan: GatheringPlan) => Gatherer, plan: GatheringPlan) {
-    this.#make = make;
-    this.#settled = make(plan);
+  constructor(options: Omit<GathererOptions, 'plan'>, plan: GatheringPlan) {
+    this.#options = options;
+    this.#settled = this.#make(plan);
     this.#gatherers = [this.#settled];
   }
 
@@ -33,6 +34,16 @@ export class Gathering {
 
   get hasBegun(): boolean {
     return this.#addresses !== undefined;
+  }
+
+  /** Nothing more will come, unless addresses do. */
+  get isComplete(): boolean {
+    return this.hasBegun && this.current.isComplete;
+  }
+
+  /** {@link end} said so, and nothing has begun since. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   get deadlineMs(): number {
@@ -59,13 +70,23 @@ export class Gathering {
   }
 
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
+    const isFirst = !this.hasBegun;
     this.#addresses = addresses;
     this.current.gather(addresses, nowMs);
+    if (isFirst || !this.current.isComplete) this.#hasEnded = false;
   }
 
   /** For a restart. */
   renew(nowMs: number): void {
+    this.#hasEnded = false;
     if (this.#addresses) this.current.renew(this.#addresses, nowMs);
+  }
+
+  /** True once, when it is complete. */
+  end(): boolean {
+    if (this.#hasEnded || !this.isComplete) return false;
+    this.#hasEnded = true;
+    return true;
   }
 
   /** Takes back what was adopted since the last {@link settle}. */
@@ -128,5 +149,21 @@ export class Gathering {
 
   close(): void {
     for (const each of this.#gatherers) each.close();
+  }
+
+  /** What a former one still finds, such as a relay in place of one that was lost, is not for the present generation. */
+  #make(plan: GatheringPlan): Gatherer {
+    const { events } = this.#options;
+    const isCurrent = () => this.current === gatherer;
+    const gatherer: Gatherer = new Gatherer({
+      ...this.#options,
+      plan,
+      events: {
+        ...events,
+        onBase: (base, nowMs) => isCurrent() && events.onBase(base, nowMs),
+        onCandidate: (candidate, nowMs) => isCurrent() && events.onCandidate(candidate, nowMs),
+      },
+    });
+    return gatherer;
   }
 }

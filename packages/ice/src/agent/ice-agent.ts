@@ -8,55 +8,31 @@
  * {@link IceAgent.handleTimeout} when {@link IceAgent.deadlineMs} is reached.
  */
 
-import { canonicalAddress, familyOf, isLinkLocal, sameAddress, type TransportAddress } from '../address.ts';
+import { canonicalAddress, type TransportAddress } from '../address.ts';
 import type { Candidate, LocalCandidate } from '../candidate/candidate.ts';
-import { parseServers } from '../candidate/server-url.ts';
 import { iceError } from '../errors.ts';
-import { isGeneratedName } from '../mdns/generated-name.ts';
-import { classifyDatagram } from '../stun/demultiplex.ts';
-import { StreamDeframer } from '../stun/framing.ts';
-import { decodeStun } from '../stun/message.ts';
+import { addressBehind, isGeneratedName } from '../mdns/generated-name.ts';
 import { Transactions } from '../stun/transactions.ts';
-import type { Relay } from '../turn/relay.ts';
 import type { Base } from './base.ts';
 import type { CandidatePair } from './candidate-pair.ts';
 import { CheckResponder } from './check-responder.ts';
 import { EgressGate } from './egress-gate.ts';
 import { EmbeddedFlight } from './embedded-flight.ts';
-import { Gatherer, type GatheringPlan } from './gatherer.ts';
+import { planOf } from './gatherer.ts';
 import { Gathering } from './gathering.ts';
 import type { LocalAddress } from './host-gatherer.ts';
+import { NameLookups } from './name-lookups.ts';
 import { Pacer } from './pacer.ts';
+import { PacketIntake } from './packet-intake.ts';
 import { checkParameters, DEFAULT_LIMITS, DEFAULT_TIMING, randomParameters } from './parameters.ts';
 import { PathKeeper } from './path-keeper.ts';
 import { type IceRole, pathOf, Session, type SessionContext } from './session.ts';
+import { StateKeeper } from './state-keeper.ts';
 import { TcpConnections } from './tcp-connections.ts';
-import type {
-  IceAgentOptions,
-  IceConfiguration,
-  IceLimits,
-  IceParameters,
-  IceState,
-  IceTiming,
-  PairFacts,
-} from './types.ts';
-
-export interface IceAgentStats {
-  readonly state: IceState;
-  readonly isControlling: boolean;
-  readonly selected: PairFacts | undefined;
-  readonly pairs: readonly PairFacts[];
-  readonly packetsOut: number;
-  /** Packets, connections and look-ups that the egress policy kept in. */
-  readonly refused: number;
-  /** Packets that came in and were none of ours. */
-  readonly packetsIgnored: number;
-}
+import type { IceAgentOptions, IceAgentStats, IceConfiguration, IceParameters, IceState } from './types.ts';
 
 export class IceAgent {
   readonly #options: IceAgentOptions;
-  readonly #timing: Required<IceTiming>;
-  readonly #limits: Required<IceLimits>;
   readonly #gate: EgressGate;
   readonly #transactions = new Transactions();
   readonly #pacer: Pacer;
@@ -66,15 +42,10 @@ export class IceAgent {
   readonly #gathering: Gathering;
   readonly #path: PathKeeper;
   readonly #tcp: TcpConnections;
-  readonly #responder: CheckResponder;
-  readonly #deframers = new Map<number, StreamDeframer>();
-  readonly #resolving = new Map<number, (addresses: readonly string[], nowMs: number) => void>();
-  #state: IceState = 'new';
+  readonly #intake: PacketIntake;
+  readonly #lookups: NameLookups;
+  readonly #state: StateKeeper;
   #nextId = 1;
-  #checkingSinceMs: number | undefined;
-  #saidComplete = false;
-  #packetsIgnored = 0;
-  #isGathersTurn = false;
   /** How often the time-outs may have changed. */
   #runs = 0;
 
@@ -82,25 +53,35 @@ export class IceAgent {
   constructor(options: IceAgentOptions) {
     const { random, output, hooks = {} } = options;
     this.#options = options;
-    this.#timing = { ...DEFAULT_TIMING, ...options.timing };
-    this.#limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const timing = { ...DEFAULT_TIMING, ...options.timing };
+    const limits = { ...DEFAULT_LIMITS, ...options.limits };
+    const { maxConnections } = limits;
     this.#gate = new EgressGate(output, options.egress);
-    this.#pacer = new Pacer(this.#timing);
+    this.#pacer = new Pacer(timing);
     this.#role = {
       isControlling: options.controlling,
       tieBreaker: options.tieBreaker ?? random.bytes(8).readBigUInt64BE(),
     };
     const nextId = () => this.#nextId++;
-    const { maxConnections } = this.#limits;
-    this.#tcp = new TcpConnections({ gate: this.#gate, random, maxConnections, nextId });
-    this.#responder = new CheckResponder((base) => this.#tcp.proven(base.id));
+    this.#tcp = new TcpConnections({
+      gate: this.#gate,
+      random,
+      maxConnections,
+      nextId,
+      events: {
+        onLost: (base, nowMs) => this.#path.baseLost(base, nowMs),
+        onReopen: (local, peer) => this.#session.reopenStream(local, peer),
+      },
+    });
+    this.#lookups = new NameLookups({ gate: this.#gate, maxLookups: maxConnections, nextId });
+    this.#state = new StateKeeper(timing.consentExpiryMs, (state) => output.onStateChange?.(state));
     this.#context = {
       random,
       role: this.#role,
       transactions: this.#transactions,
       pacer: this.#pacer,
-      timing: this.#timing,
-      limits: this.#limits,
+      timing,
+      limits,
       hooks,
       embedded: this.#embedded,
       events: {
@@ -115,9 +96,32 @@ export class IceAgent {
       },
     };
     const local = options.localParameters ? checkParameters(options.localParameters) : randomParameters(random);
+    const { tcpTypes = ['active', 'passive'], useProxy = false, sharesUdp = false } = options;
     const plan = planOf(options);
-    this.#gathering = new Gathering((each) => this.#makeGatherer(each), plan);
-    this.#path = new PathKeeper(new Session(this.#context, local, plan.relayOnly), this.#timing, random, {
+    this.#gathering = new Gathering(
+      {
+        gate: this.#gate,
+        random,
+        transactions: this.#transactions,
+        tcpTypes,
+        useProxy,
+        sharesUdp,
+        rtoMs: timing.rtoMs,
+        events: {
+          nextId,
+          onBase: (base) => this.#addBase(base),
+          onBaseLost: (base, nowMs) => this.#path.baseLost(base, nowMs),
+          onCandidate: (candidate) => output.onCandidate?.(this.#named(candidate)),
+          onConnectingTcp: (candidate) => this.#openStreams([candidate], this.#session.remoteCandidates),
+          onAddressLost: (address, nowMs) => this.#tcp.closeAt(address, nowMs),
+          onServerError: (error) => output.onServerError?.(error),
+          onAddressesWanted: output.onAddressesWanted && (() => output.onAddressesWanted?.()),
+          resolve: (name, answer, nowMs) => this.#lookups.ask(name, answer, nowMs),
+        },
+      },
+      plan,
+    );
+    this.#path = new PathKeeper(new Session(this.#context, local, plan.relayOnly), timing, random, {
       onActive: (pair, nowMs) => {
         output.onSelectedPair?.(pair.facts(true));
         this.#sendPending(nowMs);
@@ -125,8 +129,21 @@ export class IceAgent {
       onDead: (nowMs) => this.#recheck(nowMs),
       onSettled: () => this.#gathering.current.closeListeners(),
       onPreviousEnded: () => this.#gathering.settle(true),
-      onUnused: (pair, nowMs) => this.#closeStream(pair.base.id, nowMs),
+      onUnused: (pair, nowMs) => this.#tcp.close(pair.base.id, nowMs),
       hush: (pair, nowMs) => pair.check && this.#transactions.hush(pair.check, nowMs),
+    });
+    this.#intake = new PacketIntake({
+      tcp: this.#tcp,
+      gathering: this.#gathering,
+      path: this.#path,
+      transactions: this.#transactions,
+      responder: new CheckResponder((base) => this.#tcp.proven(base.id)),
+      onDatagram: (bytes) => output.onDatagram(bytes),
+      onMessage: (nowMs) => this.#run(nowMs),
+      onStreamBroken: (id, nowMs) => {
+        this.#gate.request({ type: 'close', id });
+        this.transportFailed(id, nowMs);
+      },
     });
   }
 
@@ -156,11 +173,11 @@ export class IceAgent {
 
   /** `onCandidate(null)` was called and nothing came since. */
   get isGatheringComplete(): boolean {
-    return this.#saidComplete;
+    return this.#gathering.hasEnded;
   }
 
   get state(): IceState {
-    return this.#state;
+    return this.#state.state;
   }
 
   get isControlling(): boolean {
@@ -174,18 +191,17 @@ export class IceAgent {
 
   /** When {@link IceAgent.handleTimeout} wants to be called; Infinity when never, in the past when at once. */
   get deadlineMs(): number {
-    if (this.#state === 'closed') return Number.POSITIVE_INFINITY;
+    if (this.state === 'closed') return Number.POSITIVE_INFINITY;
     const { remote, list } = this.#session;
     const checkFromMs = remote ? list.workFromMs : Number.POSITIVE_INFINITY;
     const workFromMs = this.#gathering.current.hasWork ? Number.NEGATIVE_INFINITY : checkFromMs;
     const paced = Math.max(this.#pacer.nextMs, workFromMs);
-    const failing = this.#state === 'failed' ? Number.POSITIVE_INFINITY : this.#failAtMs;
     const others = Math.min(
       this.#path.deadlineMs(this.#role.isControlling),
       this.#gathering.deadlineMs,
       this.#tcp.deadlineMs,
     );
-    return Math.min(this.#transactions.deadlineMs, paced, others, failing);
+    return Math.min(this.#transactions.deadlineMs, paced, others, this.#state.deadlineMs);
   }
 
   /**
@@ -194,9 +210,7 @@ export class IceAgent {
    */
   gather(addresses: readonly LocalAddress[], nowMs: number): void {
     this.#assertOpen();
-    const isFirst = !this.#gathering.hasBegun;
     this.#gathering.gather(addresses, nowMs);
-    if (isFirst || !this.#gathering.current.isComplete) this.#saidComplete = false;
     this.#run(nowMs);
   }
 
@@ -222,7 +236,7 @@ export class IceAgent {
       this.#role.isControlling = true;
       this.#session.roleChanged();
     }
-    this.#checkingSinceMs ??= nowMs;
+    this.#state.begin(nowMs);
     this.#run(nowMs);
   }
 
@@ -244,7 +258,7 @@ export class IceAgent {
         const address = addressBehind(addresses);
         if (address !== undefined) session.addRemote({ ...candidate, address });
       };
-      this.#resolve(candidate.address, add, nowMs);
+      this.#lookups.ask(candidate.address, add, nowMs);
     }
     this.#run(nowMs);
   }
@@ -265,8 +279,7 @@ export class IceAgent {
     this.#gathering.adopt();
     this.#path.restart(new Session(this.#context, parameters, this.#gathering.current.plan.relayOnly), nowMs);
     for (const base of this.#gathering.current.bases()) this.#session.addBase(base);
-    this.#checkingSinceMs = undefined;
-    this.#saidComplete = false;
+    this.#state.restart();
     this.#gathering.renew(nowMs);
     this.#run(nowMs);
     return parameters;
@@ -320,46 +333,33 @@ export class IceAgent {
    * False says that {@link IceAgent.deadlineMs} is what it was: so for application datagrams.
    */
   receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): boolean {
-    if (this.#state === 'closed') return false;
+    if (this.state === 'closed') return false;
     const runsBefore = this.#runs;
-    this.#receive(transportId, bytes, remote, nowMs);
+    this.#intake.receive(transportId, bytes, remote, nowMs);
     return this.#runs !== runsBefore;
   }
 
-  #receive(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
-    const udp = this.#gathering.udpBase(transportId);
-    if (udp) {
-      const relay = this.#gathering.relayFrom(transportId, remote);
-      if (relay && this.#receiveFromServer(relay, bytes, nowMs)) return;
-      this.#receiveDatagram(udp, transportId, bytes, remote, nowMs);
-      return;
-    }
-    this.#receiveStream(transportId, bytes, remote, nowMs);
-  }
-
   transportOpened(id: number, local: TransportAddress, nowMs: number): void {
-    if (this.#state === 'closed') return;
+    if (this.state === 'closed') return;
     const stream = this.#tcp.get(id);
     if (stream) stream.opened();
-    else if (this.#gathering.isServerStream(id)) this.#deframers.set(id, new StreamDeframer('turn'));
+    else if (this.#gathering.isServerStream(id)) this.#intake.serverStreamOpened(id);
     if (!stream && !this.#gathering.transportOpened(id, local, nowMs)) this.#gate.request({ type: 'close', id });
     this.#run(nowMs);
   }
 
   /** It could not be opened, or it broke: an interface went, a connection ended. */
   transportFailed(id: number, nowMs: number): void {
-    if (this.#state === 'closed') return;
-    this.#deframers.delete(id);
-    const base = this.#tcp.failed(id, nowMs);
-    if (base) this.#path.baseLost(base, nowMs);
-    else this.#gathering.transportFailed(id, nowMs);
+    if (this.state === 'closed') return;
+    this.#intake.transportGone(id);
+    if (!this.#tcp.failed(id, nowMs)) this.#gathering.transportFailed(id, nowMs);
     this.#run(nowMs);
   }
 
   /** A connection on a listener. Returns its transport id, or `undefined` when there are too many: close it. */
   transportAccepted(listenerId: number, remote: TransportAddress, nowMs: number): number | undefined {
     const candidate = this.#gathering.listener(listenerId);
-    if (this.#state === 'closed' || !candidate) return undefined;
+    if (this.state === 'closed' || !candidate) return undefined;
     const base = this.#tcp.accept(candidate, remote, nowMs);
     if (!base) return undefined;
     this.#addBase(base);
@@ -368,18 +368,13 @@ export class IceAgent {
   }
 
   nameResolved(id: number, addresses: readonly string[], nowMs: number): void {
-    const answer = this.#resolving.get(id);
-    this.#resolving.delete(id);
-    if (!answer || this.#state === 'closed') return;
-    answer(
-      addresses.flatMap((address) => canonicalAddress(address) ?? []),
-      nowMs,
-    );
+    if (this.state === 'closed') return;
+    this.#lookups.resolved(id, addresses, nowMs);
     this.#run(nowMs);
   }
 
   handleTimeout(nowMs: number): void {
-    if (this.#state !== 'closed') this.#run(nowMs);
+    if (this.state !== 'closed') this.#run(nowMs);
   }
 
   /**
@@ -408,71 +403,39 @@ export class IceAgent {
     const { active } = this.#path;
     const facts = (pair: CandidatePair) => pair.facts(pair === active);
     return {
-      state: this.#state,
+      state: this.state,
       isControlling: this.#role.isControlling,
       selected: active && facts(active),
       pairs: [...this.#session.list.pairs()].map(facts),
       packetsOut: this.#gate.packets,
       refused: this.#gate.refused,
-      packetsIgnored: this.#packetsIgnored,
+      packetsIgnored: this.#intake.ignored,
     };
   }
 
   /** Deletes allocations, asks for everything to be closed, and falls silent. Idempotent. */
   close(): void {
-    if (this.#state === 'closed') return;
+    if (this.state === 'closed') return;
     this.#gathering.close();
     this.#tcp.closeAll();
     this.#gate.shut();
     this.#transactions.clear();
     this.#path.close();
-    this.#setState('closed');
-  }
-
-  #makeGatherer(plan: GatheringPlan): Gatherer {
-    const { random, output, tcpTypes = ['active', 'passive'], useProxy = false, sharesUdp = false } = this.#options;
-    return new Gatherer({
-      plan,
-      gate: this.#gate,
-      random,
-      transactions: this.#transactions,
-      tcpTypes,
-      useProxy,
-      sharesUdp,
-      rtoMs: this.#timing.rtoMs,
-      events: {
-        nextId: () => this.#nextId++,
-        onBase: (base) => this.#addBase(base),
-        onBaseLost: (base, nowMs) => this.#path.baseLost(base, nowMs),
-        onCandidate: (candidate) => output.onCandidate?.(this.#named(candidate)),
-        onConnectingTcp: (candidate) => {
-          for (const remote of this.#session.remoteCandidates) this.#session.addStream(candidate, remote);
-        },
-        onAddressLost: (address, nowMs) => {
-          for (const base of this.#tcp.closeAt(address)) this.#path.baseLost(base, nowMs);
-        },
-        onServerError: (error) => output.onServerError?.(error),
-        onAddressesWanted: output.onAddressesWanted && (() => output.onAddressesWanted?.()),
-        resolve: (name, answer, nowMs) => this.#resolve(name, answer, nowMs),
-      },
-    });
+    this.#state.close();
   }
 
   #run(nowMs: number): void {
-    if (this.#state === 'closed') return;
+    if (this.state === 'closed') return;
     this.#runs += 1;
     this.#transactions.handleTimeout(nowMs);
     this.#gathering.handleTimeout(!this.#path.isActiveLive, nowMs);
     this.#path.handleTimeout(nowMs);
-    this.#handleTcp(nowMs);
-    // Gathering and checks take turns; the pacer lets one of them out at a time (RFC 8445 §14).
-    for (; this.#pacer.isOpen(nowMs); this.#isGathersTurn = !this.#isGathersTurn) {
-      const started = this.#isGathersTurn
-        ? this.#gathering.current.startNext(nowMs) || this.#session.checkNext(nowMs)
-        : this.#session.checkNext(nowMs) || this.#gathering.current.startNext(nowMs);
-      if (!started) break;
-      this.#pacer.spend(nowMs);
-    }
+    this.#tcp.handleTimeout(nowMs);
+    this.#pacer.letOut(
+      () => this.#session.checkNext(nowMs),
+      () => this.#gathering.current.startNext(nowMs),
+      nowMs,
+    );
     if (this.#role.isControlling) this.#path.considerNomination(nowMs);
     this.#updateState(nowMs);
   }
@@ -482,56 +445,31 @@ export class IceAgent {
     return { ...candidate, usernameFragment: this.#session.local.usernameFragment };
   }
 
+  /** Everything that might work is tried again. */
   #recheck(nowMs: number): void {
-    const session = this.#session;
-    this.#gathering.current.seek(nowMs);
-    this.#gathering.current.listenAgain(nowMs);
-    session.recheckAll();
-    for (const local of this.#gathering.current.connecting) {
-      for (const remote of session.remoteCandidates) session.addStream(local, remote);
-    }
+    const { current } = this.#gathering;
+    current.seek(nowMs);
+    current.listenAgain(nowMs);
+    this.#session.recheckAll();
+    this.#openStreams(current.connecting, this.#session.remoteCandidates);
   }
 
-  #handleTcp(nowMs: number): void {
-    const { strangers, reopenings } = this.#tcp.takeDue(nowMs);
-    for (const id of strangers) this.#closeStream(id, nowMs);
-    for (const { local, peer } of reopenings) {
-      const remote = this.#session.remoteCandidates.find((each) => each.tcpType === 'so' && sameAddress(each, peer));
-      if (remote) this.#session.addStream(local, remote);
-    }
-  }
-
-  #closeStream(id: number, nowMs: number): void {
-    const base = this.#tcp.close(id);
-    if (base) this.#path.baseLost(base, nowMs);
+  /** Pairs over TCP, whose connections are opened when their turn comes. */
+  #openStreams(locals: readonly LocalCandidate[], remotes: readonly Candidate[]): void {
+    for (const local of locals) for (const remote of remotes) this.#session.addStream(local, remote);
   }
 
   get #session(): Session {
     return this.#path.session;
   }
 
-  get #failAtMs(): number {
-    return (this.#checkingSinceMs ?? Number.POSITIVE_INFINITY) + this.#timing.consentExpiryMs;
-  }
-
   #updateState(nowMs: number): void {
-    if (this.#gathering.hasBegun && !this.#saidComplete && this.#gathering.current.isComplete) {
-      this.#saidComplete = true;
-      this.#options.output.onCandidate?.(null);
-    }
-    const session = this.#session;
-    if (this.isWritable) {
-      this.#checkingSinceMs = undefined;
-      if (!this.#path.isActiveLive) return this.#setState('disconnected');
-      return this.#setState(session.selected === this.#path.active ? 'completed' : 'connected');
-    }
-    if (!session.remote) return;
-    const wasConnected = this.#state === 'connected' || this.#state === 'completed' || this.#state === 'disconnected';
-    // Whose address went may have another one soon; whose consent expired has waited long enough.
-    this.#checkingSinceMs ??= wasConnected ? this.#path.lastAnswerMs : nowMs;
-    if (nowMs >= this.#failAtMs || (!wasConnected && this.#isHopeless)) return this.#setState('failed');
-    if (wasConnected) this.#setState('disconnected');
-    else if (this.#state !== 'failed' || session.hasPendingChecks) this.#setState('checking');
+    if (this.#gathering.end()) this.#options.output.onCandidate?.(null);
+    const { active, isActiveLive, lastAnswerMs } = this.#path;
+    if (active) return this.#state.connected(isActiveLive, this.#session.selected === active);
+    if (!this.#session.remote) return;
+    const { hasPendingChecks } = this.#session;
+    this.#state.waiting({ hasPendingChecks, isHopeless: this.#isHopeless, lastAnswerMs }, nowMs);
   }
 
   /**
@@ -541,15 +479,8 @@ export class IceAgent {
   get #isHopeless(): boolean {
     const { remoteEnded, hasPendingChecks, hasHeardPeer } = this.#session;
     if (!this.#role.isControlling && !hasHeardPeer) return false;
-    const isOpening = this.#resolving.size > 0 || this.#tcp.isReopening;
-    const hasGathered = this.#gathering.hasBegun && this.#gathering.current.isComplete;
-    return hasGathered && remoteEnded && !hasPendingChecks && !isOpening;
-  }
-
-  #setState(state: IceState): void {
-    if (this.#state === state) return;
-    this.#state = state;
-    this.#options.output.onStateChange?.(state);
+    const isOpening = this.#lookups.isBusy || this.#tcp.isReopening;
+    return this.#gathering.isComplete && remoteEnded && !hasPendingChecks && !isOpening;
   }
 
   #addBase(base: Base): void {
@@ -559,101 +490,10 @@ export class IceAgent {
 
   #remoteCandidateAdded(candidate: Candidate): void {
     this.#gathering.permit(candidate.address);
-    for (const local of this.#gathering.current.connecting) this.#session.addStream(local, candidate);
-  }
-
-  #receiveFromServer(relay: Relay, bytes: Uint8Array, nowMs: number): boolean {
-    const kind = classifyDatagram(bytes);
-    if (kind === 'channel-data') {
-      const data = relay.unwrapChannelData(bytes);
-      if (data) this.#receiveDatagram(relay, relay.id, data.bytes, data.peer, nowMs);
-      return true;
-    }
-    if (kind !== 'stun') return false;
-    const message = decodeStun(bytes);
-    if (message?.class !== 'indication') return false;
-    const data = relay.unwrapIndication(message);
-    if (data) this.#receiveDatagram(relay, relay.id, data.bytes, data.peer, nowMs);
-    return true;
-  }
-
-  #receiveStream(transportId: number, bytes: Uint8Array, remote: TransportAddress, nowMs: number): void {
-    const base = this.#tcp.get(transportId);
-    const packets = base ? this.#tcp.receive(transportId, bytes) : this.#deframe(transportId, bytes);
-    if (!packets) {
-      // The stream has lost its frame and cannot be read on.
-      this.#gate.request({ type: 'close', id: transportId });
-      return this.transportFailed(transportId, nowMs);
-    }
-    for (const packet of packets) {
-      if (base) this.#receiveDatagram(base, transportId, packet, base.onlyPeer, nowMs);
-      else this.#receiveOnServerStream(transportId, packet, remote, nowMs);
-    }
-  }
-
-  /** Packets from a TURN server; undefined when the stream is lost. */
-  #deframe(transportId: number, bytes: Uint8Array): Buffer[] | undefined {
-    try {
-      return this.#deframers.get(transportId)?.push(bytes) ?? [];
-    } catch {
-      return undefined;
-    }
-  }
-
-  #receiveOnServerStream(transportId: number, packet: Buffer, remote: TransportAddress, nowMs: number): void {
-    const server = this.#gathering.streamServer(transportId) ?? remote;
-    const relay = this.#gathering.relayFrom(transportId, server);
-    if (relay && this.#receiveFromServer(relay, packet, nowMs)) return;
-    const message = decodeStun(packet);
-    if (message && this.#transactions.handleResponse(message, transportId, server, nowMs)) this.#run(nowMs);
-    else this.#packetsIgnored += 1;
-  }
-
-  #receiveDatagram(base: Base, via: number, bytes: Uint8Array, from: TransportAddress, nowMs: number): void {
-    const kind = classifyDatagram(bytes);
-    if (kind === 'application') {
-      const pair = this.#path.find(base, from);
-      if (!pair) {
-        this.#packetsIgnored += 1;
-        return;
-      }
-      pair.bytesReceived += bytes.length;
-      pair.packetsReceived += 1;
-      pair.lastReceivedMs = nowMs;
-      this.#options.output.onDatagram(bytes);
-      return;
-    }
-    const message = kind === 'stun' ? decodeStun(bytes) : undefined;
-    if (!message) this.#packetsIgnored += 1;
-    else if (message.class === 'request') {
-      const sessions = [this.#session, this.#path.previous];
-      if (!this.#responder.handle(sessions, base, message, from, nowMs)) this.#packetsIgnored += 1;
-    } else if (message.class === 'indication' || !this.#transactions.handleResponse(message, via, from, nowMs))
-      this.#packetsIgnored += 1;
-    this.#run(nowMs);
-  }
-
-  #resolve(name: string, answer: (addresses: readonly string[], nowMs: number) => void, nowMs: number): void {
-    const id = this.#nextId++;
-    if (this.#resolving.size >= this.#limits.maxConnections) return answer([], nowMs);
-    this.#resolving.set(id, answer);
-    if (this.#gate.request({ type: 'resolve', id, name })) return;
-    this.#resolving.delete(id);
-    answer([], nowMs);
+    this.#openStreams(this.#gathering.current.connecting, [candidate]);
   }
 
   #assertOpen(): void {
-    if (this.#state === 'closed') throw iceError('ICE_CLOSED', 'the agent is closed');
+    if (this.state === 'closed') throw iceError('ICE_CLOSED', 'the agent is closed');
   }
-}
-
-/** Throws `ICE_SERVER_INVALID`. */
-function planOf({ servers = [], transportPolicy = 'all' }: IceConfiguration): GatheringPlan {
-  return { servers: parseServers(servers), relayOnly: transportPolicy === 'relay' };
-}
-
-/** One of them, IPv6 if there is any (draft-ietf-mmusic-mdns-ice-candidates §3.2.1), that can do without a zone. */
-function addressBehind(addresses: readonly string[]): string | undefined {
-  const usable = addresses.filter((address) => familyOf(address) === 4 || !isLinkLocal(address));
-  return usable.find((address) => familyOf(address) === 6) ?? usable[0];
 }

@@ -15,6 +15,7 @@ export class Pacer {
   readonly #options: PacerOptions;
   #quick: number;
   #nextMs = Number.NEGATIVE_INFINITY;
+  #isQuestionsTurn = false;
 
   constructor(options: PacerOptions) {
     this.#options = { ...options, firstPacingMs: Math.max(5, options.firstPacingMs) };
@@ -26,12 +27,22 @@ export class Pacer {
     return this.#nextMs;
   }
 
-  isOpen(nowMs: number): boolean {
-    return nowMs >= this.#nextMs;
+  /** Lets out what may start now, checks and questions to servers by turns; each says whether there was one. */
+  letOut(check: () => boolean, question: () => boolean, nowMs: number): void {
+    while (nowMs >= this.#nextMs) {
+      const started = this.#isQuestionsTurn ? question() || check() : check() || question();
+      if (!started) return;
+      this.#spend(nowMs);
+      this.#isQuestionsTurn = !this.#isQuestionsTurn;
+    }
   }
 
-  /** A transaction starts now. */
-  spend(nowMs: number): void {
+  /** Ta as it stands, for the retransmission time-out. */
+  get intervalMs(): number {
+    return this.#quick >= 1 ? this.#options.firstPacingMs : this.#options.pacingMs;
+  }
+
+  #spend(nowMs: number): void {
     const { firstPacingMs, firstChecks, pacingMs } = this.#options;
     if (Number.isFinite(this.#nextMs)) {
       const idleMs = Math.max(0, nowMs - this.#nextMs);
@@ -40,10 +51,5 @@ export class Pacer {
     const isQuick = this.#quick >= 1;
     if (isQuick) this.#quick -= 1;
     this.#nextMs = nowMs + (isQuick ? firstPacingMs : pacingMs);
-  }
-
-  /** Ta as it stands, for the retransmission time-out. */
-  get intervalMs(): number {
-    return this.#quick >= 1 ? this.#options.firstPacingMs : this.#options.pacingMs;
   }
 }

@@ -7,7 +7,7 @@
  */
 
 import type { Random } from '@claw/base';
-import { isUsableRemote, sameAddress, type TransportAddress } from '../address.ts';
+import { sameAddress, type TransportAddress } from '../address.ts';
 import { type Candidate, candidatePriority, foundationOf, type LocalCandidate } from '../candidate/candidate.ts';
 import { ATTRIBUTE, ERROR } from '../stun/constants.ts';
 import { verifyIntegrity } from '../stun/integrity.ts';
@@ -20,6 +20,7 @@ import { encodeCheck, encodeCheckError, encodeCheckSuccess } from './check-messa
 import type { EmbeddedFlight } from './embedded-flight.ts';
 import type { Pacer } from './pacer.ts';
 import { keyOf } from './parameters.ts';
+import { RemoteCandidates } from './remote-candidates.ts';
 import { ReplayGuard } from './replay-guard.ts';
 import type { IceHooks, IceLimits, IceParameters, IceTiming } from './types.ts';
 
@@ -66,7 +67,6 @@ const MIN_RTO_MS = 50;
 export class Session {
   readonly local: IceParameters;
   readonly list: CheckList;
-  readonly remoteCandidates: Candidate[] = [];
   /** The nominated pair. */
   selected: CandidatePair | undefined;
   /** The value of the last nomination made or followed. */
@@ -79,7 +79,7 @@ export class Session {
   #remote: IceParameters | undefined;
   readonly #replays = new ReplayGuard();
   readonly #bases = new Set<Base>();
-  #peerReflexive = 0;
+  readonly #remotes: RemoteCandidates;
   #nextPairId = 1;
   #roundTripMs: number | undefined;
 
@@ -89,6 +89,22 @@ export class Session {
     this.local = local;
     this.#isRelayOnly = isRelayOnly;
     this.list = new CheckList(context.limits.maxPairs);
+    this.#remotes = new RemoteCandidates({
+      limits: context.limits,
+      propose: (candidate, known) => context.hooks.propose?.(candidate, known) ?? [],
+      onAdded: (candidate) => {
+        context.events.onRemoteCandidate(candidate);
+        for (const base of this.#bases) this.#pair(base, candidate);
+      },
+      onIdentified: (learnt, candidate) => {
+        for (const pair of this.list.pairs())
+          if (pair.remote === learnt) pair.identify(candidate, context.role.isControlling);
+      },
+    });
+  }
+
+  get remoteCandidates(): readonly Candidate[] {
+    return this.#remotes.all;
   }
 
   /** Whether the policy lets it be used. */
@@ -107,40 +123,20 @@ export class Session {
     for (const pair of [...this.list.pairs()]) if (pair.base === base) this.#drop(pair);
   }
 
-  /** False when it is a duplicate, useless or one too many. */
-  addRemote(candidate: Candidate): boolean {
-    const { limits, hooks, events } = this.#context;
-    if (candidate.component !== 1 || !isUsableRemote(candidate)) return false;
-    const at = this.remoteCandidates.findIndex((each) => isSame(each, candidate));
-    const known = this.remoteCandidates[at];
-    if (known) {
-      if (known.type !== 'prflx' || candidate.type === 'prflx') return false;
-      this.remoteCandidates[at] = candidate;
-      this.#peerReflexive -= 1;
-      for (const pair of this.list.pairs()) {
-        if (pair.remote !== known) continue;
-        pair.remote = candidate;
-        pair.setRole(this.#context.role.isControlling);
-      }
-      return true;
-    }
-    if (this.remoteCandidates.length >= limits.maxRemoteCandidates) return false;
-    if (candidate.type === 'prflx') this.#peerReflexive += 1;
-    this.remoteCandidates.push(candidate);
-    events.onRemoteCandidate(candidate);
-    for (const base of this.#bases) this.#pair(base, candidate);
-    if (candidate.type !== 'prflx') {
-      for (const proposed of hooks.propose?.(candidate, this.remoteCandidates) ?? []) {
-        if (!this.remoteCandidates.some((each) => isSame(each, proposed))) this.addRemote(proposed);
-      }
-    }
-    return true;
+  addRemote(candidate: Candidate): void {
+    this.#remotes.add(candidate);
   }
 
   /** A TCP pair whose connection is opened when its turn comes. */
   addStream(local: LocalCandidate, remote: Candidate): void {
     const base = this.#context.events.streamTo(local, remote);
     if (base) this.#pair(base, remote);
+  }
+
+  /** A simultaneous open once more. */
+  reopenStream(local: LocalCandidate, peer: TransportAddress): void {
+    const remote = this.remoteCandidates.find((each) => each.tcpType === 'so' && sameAddress(each, peer));
+    if (remote) this.addStream(local, remote);
   }
 
   /** All pairs anew, as after a failure: what was valid may work again, what failed may have come up. */
@@ -432,22 +428,9 @@ export class Session {
   #pairOf(base: Base, message: StunMessage, from: TransportAddress): CandidatePair | undefined {
     const known = this.list.find(base, from);
     if (known) return known;
-    const protocol = base.candidate.protocol;
-    let remote = this.remoteCandidates.find((each) => each.protocol === protocol && sameAddress(each, from));
-    if (!remote) {
-      if (this.#peerReflexive >= this.#context.limits.maxPeerReflexive) return undefined;
-      const tcpType = protocol === 'tcp' ? ({ tcpType: 'active' } as const) : {};
-      remote = {
-        foundation: `prflx${from.address}`,
-        component: 1,
-        protocol,
-        priority: uint32Of(message, ATTRIBUTE.priority) ?? 0,
-        ...from,
-        type: 'prflx',
-        ...tcpType,
-      };
-      if (!this.addRemote(remote)) return undefined;
-    }
+    const priority = uint32Of(message, ATTRIBUTE.priority) ?? 0;
+    const remote = this.#remotes.from(from, base.candidate.protocol, priority);
+    if (!remote) return undefined;
     return this.list.find(base, from) ?? this.#pair(base, remote);
   }
 
@@ -506,8 +489,4 @@ function canPair(base: Base, remote: Candidate): boolean {
   if (candidate.protocol !== remote.protocol) return false;
   if (candidate.address.includes(':') !== remote.address.includes(':')) return false;
   return !onlyPeer || sameAddress(onlyPeer, remote);
-}
-
-function isSame(a: Candidate, b: Candidate): boolean {
-  return a.protocol === b.protocol && a.tcpType === b.tcpType && sameAddress(a, b);
 }

@@ -31,6 +31,14 @@ export interface TcpConnectionsOptions {
   readonly random: Random;
   readonly maxConnections: number;
   readonly nextId: () => number;
+  readonly events: TcpConnectionsEvents;
+}
+
+export interface TcpConnectionsEvents {
+  /** It is gone: broken, closed, or never made. */
+  onLost(base: StreamBase, nowMs: number): void;
+  /** A simultaneous open that met nobody is to be tried again. */
+  onReopen(local: LocalCandidate, peer: TransportAddress): void;
 }
 
 const STRANGER_MS = 10_000;
@@ -104,10 +112,10 @@ export class TcpConnections {
     }
   }
 
-  /** It broke or did not open. Returns the base that is gone. */
-  failed(id: number, nowMs: number): StreamBase | undefined {
+  /** It broke or did not open. False when it was none of ours. */
+  failed(id: number, nowMs: number): boolean {
     const connection = this.#connections.get(id);
-    if (!connection) return undefined;
+    if (!connection) return false;
     this.#connections.delete(id);
     const { base } = connection;
     // The first SYN of a simultaneous open may meet nobody: it is sent again a few times, not in step with the peer.
@@ -116,37 +124,38 @@ export class TcpConnections {
       const atMs = nowMs + 20 + 100 * this.#options.random.fraction();
       this.#reopenings.push({ atMs, local: base.candidate, peer: base.onlyPeer });
     }
-    return base;
+    this.#options.events.onLost(base, nowMs);
+    return true;
   }
 
-  /** Closes a connection of ours. Returns the base that is gone. */
-  close(id: number): StreamBase | undefined {
+  close(id: number, nowMs: number): void {
+    const base = this.#drop(id);
+    if (base) this.#options.events.onLost(base, nowMs);
+  }
+
+  /** Those from and at an address that is gone. */
+  closeAt(address: string, nowMs: number): void {
+    this.#reopenings = this.#reopenings.filter(({ local }) => local.address !== address);
+    for (const [id, { base }] of [...this.#connections]) if (base.candidate.address === address) this.close(id, nowMs);
+  }
+
+  closeAll(): void {
+    for (const id of [...this.#connections.keys()]) this.#drop(id);
+    this.#reopenings = [];
+  }
+
+  handleTimeout(nowMs: number): void {
+    for (const [id, { strangerUntilMs }] of [...this.#connections]) if (nowMs >= strangerUntilMs) this.close(id, nowMs);
+    const due = this.#reopenings.filter(({ atMs }) => nowMs >= atMs);
+    if (due.length > 0) this.#reopenings = this.#reopenings.filter(({ atMs }) => nowMs < atMs);
+    for (const { local, peer } of due) this.#options.events.onReopen(local, peer);
+  }
+
+  #drop(id: number): StreamBase | undefined {
     const connection = this.#connections.get(id);
     this.#connections.delete(id);
     if (connection?.isRequested) this.#options.gate.request({ type: 'close', id });
     return connection?.base;
-  }
-
-  /** Those from and at an address that is gone. Returns their bases. */
-  closeAt(address: string): StreamBase[] {
-    const ids = [...this.#connections].flatMap(([id, { base }]) => (base.candidate.address === address ? id : []));
-    this.#reopenings = this.#reopenings.filter(({ local }) => local.address !== address);
-    return ids.flatMap((id) => this.close(id) ?? []);
-  }
-
-  closeAll(): void {
-    for (const id of [...this.#connections.keys()]) this.close(id);
-    this.#reopenings = [];
-  }
-
-  /** Connections whose time is up, and pairs to be opened again. */
-  takeDue(nowMs: number): { readonly strangers: readonly number[]; readonly reopenings: readonly Reopening[] } {
-    const strangers = [...this.#connections].flatMap(([id, { strangerUntilMs }]) =>
-      nowMs >= strangerUntilMs ? id : [],
-    );
-    const reopenings = this.#reopenings.filter(({ atMs }) => nowMs >= atMs);
-    if (reopenings.length > 0) this.#reopenings = this.#reopenings.filter(({ atMs }) => nowMs < atMs);
-    return { strangers, reopenings };
   }
 
   #add(candidate: LocalCandidate, remote: TransportAddress, isOpen: boolean): Connection | undefined {

@@ -214,3 +214,15 @@ export interface IceAgentOptions extends IceConfiguration {
   readonly timing?: IceTiming;
   readonly limits?: IceLimits;
 }
+
+export interface IceAgentStats {
+  readonly state: IceState;
+  readonly isControlling: boolean;
+  readonly selected: PairFacts | undefined;
+  readonly pairs: readonly PairFacts[];
+  readonly packetsOut: number;
+  /** Packets, connections and look-ups that the egress policy kept in. */
+  readonly refused: number;
+  /** Packets that came in and were none of ours. */
+  readonly packetsIgnored: number;
+}
