@@ -12,6 +12,8 @@ export interface Begun {
   readonly transportId?: number;
   /** It tries to reach this server. */
   readonly server?: ServerAddress;
+  /** It did reach it once: not to be told when it cannot now. */
+  readonly isRetry?: boolean;
 }
 
 /** Ends it; a second call does nothing. */
@@ -49,6 +51,14 @@ export class GatheringQueue {
     return finish;
   }
 
+  /** Whether an answer of the server is outstanding there. */
+  isTrying(transportId: number, server: ServerAddress): boolean {
+    for (const begun of this.#begun.values()) {
+      if (begun.transportId === transportId && begun.server === server) return true;
+    }
+    return false;
+  }
+
   push(transportId: number, ask: (nowMs: number) => void): void {
     this.#questions.push({ transportId, ask });
   }
@@ -74,8 +84,8 @@ export class GatheringQueue {
     const begun = this.#begun.get(finish);
     if (!begun) return;
     this.#begun.delete(finish);
-    const { server } = begun;
-    if (server) this.#tried.set(server, wasReached || this.#tried.get(server) === true);
+    const { server, isRetry } = begun;
+    if (server && !isRetry) this.#tried.set(server, wasReached || this.#tried.get(server) === true);
     if (!this.isIdle) return;
     const unreached = [...this.#tried].filter(([, isReached]) => !isReached);
     this.#tried.clear();

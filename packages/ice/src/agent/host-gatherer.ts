@@ -16,8 +16,6 @@ export interface UdpTransport extends EgressTransport {
   readonly base: UdpBase;
   readonly preference: number;
   readonly use: UdpUse;
-  /** TURN servers that were asked for an allocation from here and have not answered. */
-  readonly asking: Set<string>;
 }
 
 export interface LocalAddress {

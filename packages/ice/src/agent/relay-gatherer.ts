@@ -4,7 +4,7 @@
  */
 
 import type { Random } from '@claw/base';
-import { familyOf, formatAddress, sameAddress, type TransportAddress } from '../address.ts';
+import { familyOf, sameAddress, type TransportAddress } from '../address.ts';
 import type { LocalCandidate } from '../candidate/candidate.ts';
 import type { ServerAddress } from '../candidate/server-url.ts';
 import type { StunError } from '../stun/message.ts';
@@ -219,7 +219,7 @@ export class RelayGatherer {
   #connect(place: ServerPlace, attempt = 0): void {
     const { gate, nextId, queue, useProxy } = this.#options;
     const id = nextId();
-    const finish = queue.begin(attempt === 0 ? { server: place.server } : {});
+    const finish = queue.begin({ server: place.server, isRetry: attempt > 0 });
     this.#streams.set(id, { ...place, id, attempt, finish, localAddress: undefined, relay: undefined });
     const { server } = place;
     const isPermitted = gate.request({
@@ -236,19 +236,13 @@ export class RelayGatherer {
 
   #queueAllocation(udp: UdpTransport, place: ServerPlace, attempt = 0): void {
     if (familyOf(place.address.address) !== familyOf(udp.local.address) || udp.use === 'peers') return;
-    // A second allocation from one socket would be refused (437).
-    const key = formatAddress(place.address);
-    if (udp.asking.has(key) || this.relayFrom(udp.id, place.address)) return;
-    udp.asking.add(key);
     const { queue } = this.#options;
-    const begun = { transportId: udp.id };
-    const done = queue.begin(attempt === 0 ? { ...begun, server: place.server } : begun);
-    const finish: Finish = (wasReached) => {
-      udp.asking.delete(key);
-      done(wasReached);
-    };
+    const { server } = place;
+    // A second allocation from one socket would be refused (437).
+    if (queue.isTrying(udp.id, server) || this.#hasOneFrom(udp, server)) return;
+    const finish = queue.begin({ transportId: udp.id, server, isRetry: attempt > 0 });
     queue.push(udp.id, (nowMs) => {
-      if (this.#hasEnough(place.server)) finish(true);
+      if (this.#hasEnough(server)) finish(true);
       else this.#startAllocation({ transport: udp, place, preference: udp.preference, attempt, finish }, nowMs);
     });
   }
@@ -315,11 +309,14 @@ export class RelayGatherer {
     const place = { server, address: alternate, hops: hops + 1 };
     if (server.protocol !== 'udp') this.#connect(place);
     else if (familyOf(alternate.address) === familyOf(address.address)) {
-      this.#startAllocation(
-        { ...plan, place, finish: this.#options.queue.begin({ transportId: plan.transport.id }) },
-        nowMs,
-      );
+      const begun = { transportId: plan.transport.id, server, isRetry: true };
+      this.#startAllocation({ ...plan, place, finish: this.#options.queue.begin(begun) }, nowMs);
     }
+  }
+
+  /** Wherever the server has sent us on. */
+  #hasOneFrom({ id }: UdpTransport, server: ServerAddress): boolean {
+    return this.#relays.some(({ allocation: { options } }) => options.transport.id === id && options.server === server);
   }
 
   #hasEnough(server: ServerAddress): boolean {
