@@ -1,5 +1,5 @@
 /**
- * The nightly fuzz: every test named "fuzz", with CLAW_FUZZ_RUNS inputs each (default 100,000), and CLAW_SCENARIOS
+ * The nightly fuzz: every test named "fuzz", with CLAW_FUZZ_RUNS inputs each (default 1,000,000), and CLAW_SCENARIOS
  * simulated networks (default 2,000).
  */
 
@@ -16,7 +16,7 @@ const done = spawnSync(
     shell: process.platform === 'win32',
     env: {
       ...process.env,
-      CLAW_FUZZ_RUNS: process.env.CLAW_FUZZ_RUNS ?? '100000',
+      CLAW_FUZZ_RUNS: process.env.CLAW_FUZZ_RUNS ?? '1000000',
       CLAW_SCENARIOS: process.env.CLAW_SCENARIOS ?? '2000',
     },
   },
