@@ -108,7 +108,7 @@ describe.each(falls)('when %i bytes become %i in mid-transfer', (largeBytes, sma
     ['a bulk transfer that loses 2 % besides', 16_384, { loss: 0.02 }, 1000],
     ['a bulk transfer whose packets double and overtake', 16_384, { duplicate: 0.3, jitterMs: 10 }, 1000],
     ['small messages that share packets', 100, {}, 700],
-  ])('%s goes on after a moment, in order and without a gap', (name, messageBytes, options, limitMs) => {
+  ])('%s goes on after a moment, in order and without a gap', (_, messageBytes, options, limitMs) => {
     const { pair, shrink } = shrinking(largeBytes, options);
     pair.connect();
     const stream = new Stream(pair, messageBytes).keepFull();
@@ -120,9 +120,7 @@ describe.each(falls)('when %i bytes become %i in mid-transfer', (largeBytes, sma
     stream.stop();
     pair.run(2000);
     expect(stream.numbers).toEqual(stream.sentNumbers);
-    const gapMs = stream.longestGapMs(fellMs);
-    console.log(`${largeBytes} -> ${smallBytes} bytes, ${name}: ${gapMs.toFixed(0)} ms`);
-    expect(gapMs).toBeLessThan(limitMs);
+    expect(stream.longestGapMs(fellMs)).toBeLessThan(limitMs);
     expect(pair.a.association.packetBytes).toBe(foundBytes);
   });
 
