@@ -69,7 +69,7 @@ export interface IceServerError {
 export interface IceOutput {
   /**
    * The only way out for packets. `prefix`, if any, goes before `bytes` in the same datagram.
-   * Over TCP and TLS the bytes are part of the stream. Both belong to the driver until sent.
+   * Over TCP and TLS the bytes are part of the stream. Both are the driver's from then on.
    */
   send(transportId: number, bytes: Uint8Array, remote: TransportAddress, prefix: Uint8Array | undefined): void;
   request(request: IceRequest): void;

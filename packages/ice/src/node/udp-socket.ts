@@ -28,6 +28,9 @@ const MIN_BATCHED_BYTES = 512;
 const MAX_BATCH_PACKETS = 64;
 const MAX_BATCH_BYTES = 65_000;
 
+/** Smaller ones lie in memory that they share. */
+const MIN_FREED_BYTES = 4096;
+
 interface Batch {
   readonly packets: Uint8Array[];
   readonly remote: TransportAddress;
@@ -79,7 +82,7 @@ export class UdpSocket implements IceSocket {
     this.#flush();
     this.#offload?.permit(bytes.length);
     // With a callback a failure is its own affair; without one it would be an 'error' of the socket.
-    this.#socket.send(prefix ? [prefix, bytes] : bytes, remote.port, remote.address, ignore);
+    this.#socket.send(prefix ? [prefix, bytes] : bytes, remote.port, remote.address, () => free(bytes));
   }
 
   allowJoining(): void {
@@ -129,12 +132,13 @@ export class UdpSocket implements IceSocket {
     if (first && packets.length > 1 && this.#offload?.segment(first.length)) {
       this.#socket.send(packets, remote.port, remote.address, (error) => {
         if (error && isRefusal(error)) this.#offload = undefined;
+        packets.forEach(free);
       });
       return;
     }
     for (const packet of packets) {
       this.#offload?.permit(packet.length);
-      this.#socket.send(packet, remote.port, remote.address, ignore);
+      this.#socket.send(packet, remote.port, remote.address, () => free(packet));
     }
   }
 
@@ -146,7 +150,12 @@ export class UdpSocket implements IceSocket {
   }
 }
 
-function ignore(): void {}
+/** What has left takes its memory along if it is alone there: left to the collector, it counts against the whole heap. */
+function free(sent: Uint8Array): void {
+  const { buffer, length } = sent;
+  if (length < MIN_FREED_BYTES || buffer.byteLength !== length || !(buffer instanceof ArrayBuffer)) return;
+  buffer.transfer(0);
+}
 
 /** The way out cannot segment: no checksums in hardware, a tunnel, packets above its MTU. */
 function isRefusal(error: Error): boolean {
