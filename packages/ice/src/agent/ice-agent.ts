@@ -296,7 +296,7 @@ export class IceAgent {
 
   /**
    * Sends on the pair in use. False when there is none or the policy says no; as with UDP, the rest is silence.
-   * The bytes belong to the driver until it has sent them.
+   * The bytes are the driver's from then on: it may give their memory back.
    */
   sendDatagram(bytes: Uint8Array, nowMs = 0): boolean {
     const pair = this.#path.active;
