@@ -310,7 +310,8 @@ export class InFlight {
     } else if (state === ChunkState.lost) this.lost.remove(chunk);
     this.#ackedBytes += chunk.wireBytes;
     this.sizeDoubt.onArrived(chunk.packetBytes);
-    const isOfEarlier = chunk.transmissions > 1 && nowMs - chunk.sentMs < this.#rtt.minMs;
+    const minRttMs = this.congestion.minRttMs ?? this.#rtt.minMs;
+    const isOfEarlier = chunk.transmissions > 1 && nowMs - chunk.sentMs < minRttMs;
     this.rate.onAcked(chunk, isOfEarlier, nowMs);
     if (!isOfEarlier) this.#loss.onAcked(chunk, nowMs);
     if (chunk.transmissions > 1) this.#log.onAcked(chunk.tsn, nowMs);

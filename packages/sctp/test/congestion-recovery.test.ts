@@ -6,12 +6,18 @@ import { Link, type LinkOptions } from './link.ts';
 import { Pair } from './pair.ts';
 import { Simulation } from './simulation.ts';
 
-/** Two ends over links whose options may change on the way. */
+/** Two ends over links whose delay may change on the way. */
 function changing(options: LinkOptions) {
-  const path: { -readonly [key in keyof LinkOptions]: LinkOptions[key] } = { seed: 3, ...options };
   const simulation = new Simulation();
-  const [forward, backward] = [new Link(simulation, path), new Link(simulation, { ...path, seed: 4 })];
-  return { path, pair: new Pair({ seed: 3 }, {}, { simulation, forward, backward }) };
+  const ways: { -readonly [key in keyof LinkOptions]: LinkOptions[key] }[] = [3, 4].map((seed) => ({
+    ...options,
+    seed,
+  }));
+  const [forward, backward] = ways.map((way) => new Link(simulation, way)) as [Link, Link];
+  const setDelay = (delayMs: number) => {
+    for (const way of ways) way.delayMs = delayMs;
+  };
+  return { setDelay, pair: new Pair({ seed: 3 }, {}, { simulation, forward, backward }) };
 }
 
 test('a first timeout that is shorter than the path is needless once, and its round trip is learnt from the duplicate', () => {
@@ -84,19 +90,44 @@ test('a sender that the window of its peer stops asks for no wake-up', () => {
   expect(steps).toBeLessThan(1000);
 });
 
-test.each<[string, LinkOptions, number, number]>([
-  ['50 ms more, no loss', { rateMbps: 20, delayMs: 10, queueBytes: 250_000 }, 35, 15],
-  ['50 ms more, 2 % lost', { rateMbps: 20, delayMs: 10, queueBytes: 250_000, loss: 0.02 }, 35, 15],
-  ['40 ms more at 100 Mbit/s', { rateMbps: 100, delayMs: 20, queueBytes: 1_250_000 }, 40, 80],
-])('a path that becomes longer (%s) is full again after five seconds', (_, options, delayMs, least) => {
-  const { path, pair } = changing(options);
+test.each<[string, LinkOptions, number, number, number]>([
+  ['50 ms more, no loss', { rateMbps: 20, delayMs: 10, queueBytes: 250_000 }, 35, 2, 15],
+  ['50 ms more, 2 % lost', { rateMbps: 20, delayMs: 10, queueBytes: 250_000, loss: 0.02 }, 35, 2, 15],
+  ['40 ms more at 100 Mbit/s', { rateMbps: 100, delayMs: 20, queueBytes: 1_250_000 }, 40, 2, 80],
+  ['100 ms more at 100 Mbit/s, 1 % lost', { rateMbps: 100, delayMs: 10, loss: 0.01, queueBytes: 1_250_000 }, 60, 4, 75],
+  ['180 ms more and jitter', { rateMbps: 50, delayMs: 10, jitterMs: 5, queueBytes: 1_250_000 }, 100, 5, 38],
+  // Of which a new connection would need six.
+  ['20 ms become 600', { rateMbps: 2, delayMs: 10, queueBytes: 1_000_000 }, 300, 9, 1.5],
+  ['20 ms become 600 at 20 Mbit/s', { rateMbps: 20, delayMs: 10, queueBytes: 3_000_000 }, 300, 13, 14],
+  ['20 ms become 600 with jitter', { rateMbps: 20, delayMs: 10, jitterMs: 20, queueBytes: 1_500_000 }, 300, 9, 14],
+])('a path that becomes longer (%s) is full again in seconds', (_, options, delayMs, seconds, least) => {
+  const { setDelay, pair } = changing(options);
   const bulk = new Bulk(pair.connect(), 1);
-  pair.run(3000);
-  path.delayMs = delayMs;
   pair.run(5000);
+  setDelay(delayMs);
+  pair.run(seconds * 1000);
   const before = bulk.receivedBytes;
   pair.run(3000);
   expect(((bulk.receivedBytes - before) * 8) / 3e6).toBeGreaterThan(least);
+});
+
+test('a path that pauses now and then loses little more than the pauses', () => {
+  const pair = new Pair({ rateMbps: 20, delayMs: 20, queueBytes: 250_000 }).connect();
+  const bulk = new Bulk(pair, 1);
+  pair.run(3000);
+  const before = bulk.receivedBytes;
+  for (let pause = 0; pause < 10; pause++) {
+    const held: Buffer[] = [];
+    pair.forward.filter = (packet) => {
+      held.push(Buffer.from(packet));
+      return false;
+    };
+    pair.run(300);
+    pair.forward.filter = undefined;
+    for (const packet of held) pair.forward.send(packet, (copy) => pair.b.receive(copy));
+    pair.run(1700);
+  }
+  expect(((bulk.receivedBytes - before) * 8) / 20e6).toBeGreaterThan(14);
 });
 
 test.each(['rfc', 'cubic', 'claw'] as const)(

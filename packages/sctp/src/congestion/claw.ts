@@ -46,6 +46,9 @@ const EASE_GAIN = 0.92;
 const RATE_WINDOW_ROUNDS = 10;
 const MIN_RTT_STALE_MS = 10_000;
 const PROBE_RTT_MS = 100;
+/** A jump of the round trip is probed for so long, and unmoved when so much of it is left. */
+const JUMP_PROBE_ROUNDS = 2;
+const UNMOVED_SHARE = 0.9;
 const DOWN_MAX_ROUNDS = 3;
 /** What a pulse leaves in the queue of a path that is full; at least some packets. */
 const PULSE_QUEUE_MS = 4;
@@ -82,7 +85,7 @@ export class ClawCongestion implements CongestionControl {
   #rival: CubicCongestion | undefined = undefined;
   readonly #random: Random;
   #packetBytes: number;
-  readonly #rate = new WindowedFilter(RATE_WINDOW_ROUNDS, Math.max, 0);
+  #rate = new WindowedFilter(RATE_WINDOW_ROUNDS, Math.max, 0);
   readonly #queue = new QueueDelay();
   readonly #loss = new PathLoss();
   readonly #bunches = new AckBunches(RATE_WINDOW_ROUNDS);
@@ -130,6 +133,11 @@ export class ClawCongestion implements CongestionControl {
     return this.#rival !== undefined;
   }
 
+  get minRttMs(): number | undefined {
+    const { minRttMs } = this.#queue;
+    return minRttMs === Number.POSITIVE_INFINITY ? undefined : minRttMs;
+  }
+
   onTimeout(): void {
     this.#rival?.onTimeout();
     this.#windowBeforeTimeoutBytes = Math.max(this.#windowBeforeTimeoutBytes, this.windowBytes);
@@ -164,6 +172,7 @@ export class ClawCongestion implements CongestionControl {
     if (!this.#queue.isStanding) this.#stuckDrains = 0;
     this.#judgeLoss(sample);
     if (this.phase === 'startup') this.#judgePlateau();
+    else if (this.#queue.roundsSinceJump === 1 && !this.#rival) this.#enter('probeRtt', sample);
     this.#roundRate = 0;
     this.#roundIsAppLimited = false;
   }
@@ -250,7 +259,9 @@ export class ClawCongestion implements CongestionControl {
         if (rounds >= 1) this.#continueDown(sample, rounds);
         return;
       case 'probeRtt':
-        if (rounds >= 1 && phaseMs > Math.max(PROBE_RTT_MS, this.#smoothedRttMs)) {
+        if (this.#queue.roundsSinceJump > 0) {
+          if (rounds >= JUMP_PROBE_ROUNDS) this.#judgeJump(sample);
+        } else if (rounds >= 1 && phaseMs > Math.max(PROBE_RTT_MS, this.#smoothedRttMs)) {
           this.#queue.minRttSeenMs = sample.nowMs;
           this.#enter('cruise', sample);
         }
@@ -286,9 +297,7 @@ export class ClawCongestion implements CongestionControl {
         this.#hasDrained = true;
       } else if (this.#queue.isFlat) {
         // It neither answers to a drain nor to anything else: the path has become longer, and more is wanted in flight.
-        this.#queue.rebase(sample.nowMs);
-        this.#cruiseAlone(sample);
-        this.#enter('up', sample);
+        this.#restart(sample);
       } else {
         if (++this.#stuckDrains >= STUCK_DRAINS && !this.#rival) {
           this.#rival = new CubicCongestion(this.#packetBytes, Math.max(this.windowBytes, sample.priorInFlightBytes));
@@ -296,6 +305,27 @@ export class ClawCongestion implements CongestionControl {
         this.#enter('cruise', sample);
       }
     }
+  }
+
+  /** Half in flight would have made a queue of our own half as long; a path that is longer does not care. */
+  #judgeJump(sample: AckSample): void {
+    const isUnmoved = this.#queue.isFlat && this.#smoothedRttMs > UNMOVED_SHARE * this.#phaseStartRttMs;
+    if (isUnmoved) this.#restart(sample);
+    else this.#enter('cruise', sample);
+  }
+
+  /** The path has become longer, or is another one: what it carries is found out anew. */
+  #restart(sample: AckSample): void {
+    this.#queue.rebase(sample.nowMs);
+    this.#rate = new WindowedFilter(RATE_WINDOW_ROUNDS, Math.max, 0);
+    this.#rateCeiling = Number.POSITIVE_INFINITY;
+    this.#inFlightCeiling = Number.POSITIVE_INFINITY;
+    this.#plateauRate = 0;
+    this.#plateauRounds = 0;
+    this.#stuckDrains = 0;
+    this.#rival = undefined;
+    this.windowBytes = Math.max(this.windowBytes, initialWindow(this.#packetBytes));
+    this.#enter('startup', sample);
   }
 
   #cruiseAlone(sample: AckSample): void {

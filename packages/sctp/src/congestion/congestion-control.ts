@@ -35,6 +35,8 @@ export interface CongestionControl {
   readonly windowBytes: number;
   /** Infinite: not paced. */
   readonly paceBytesPerMs: number;
+  /** Least round trip of the path as it is, where that is better known than from the least of late. */
+  readonly minRttMs?: number | undefined;
   /** `sample.ackedBytes` may be 0 when only losses were found. */
   onAck(sample: AckSample): void;
   /** The retransmission timer ran out. */

@@ -6,6 +6,7 @@
  * stands out of that noise.
  */
 
+import { RoundTripJump } from './round-trip-jump.ts';
 import { WindowedFilter } from './windowed-filter.ts';
 
 const MIN_RTT_WINDOW_MS = 30_000;
@@ -29,9 +30,10 @@ const FLAT_NOISES = 4;
 export class QueueDelay {
   #minRtt = new WindowedFilter(MIN_RTT_WINDOW_MS, Math.min, Number.POSITIVE_INFINITY);
   /** Least round trips of late rounds, counted in rounds. */
-  readonly #recentLeast = new WindowedFilter(FLAT_ROUNDS, Math.min, Number.POSITIVE_INFINITY);
-  readonly #recentGreatest = new WindowedFilter(FLAT_ROUNDS, Math.max, 0);
+  #recentLeast = new WindowedFilter(FLAT_ROUNDS, Math.min, Number.POSITIVE_INFINITY);
+  #recentGreatest = new WindowedFilter(FLAT_ROUNDS, Math.max, 0);
   #rounds = 0;
+  readonly #jump = new RoundTripJump();
   /** When a round trip as short as the least one was last seen. */
   minRttSeenMs = 0;
   /** Of the last round, milliseconds. */
@@ -83,15 +85,22 @@ export class QueueDelay {
     return this.#recentGreatest.value - leastMs <= Math.max(FLAT_MS, FLAT_SHARE * leastMs, FLAT_NOISES * this.noiseMs);
   }
 
+  /** Rounds since round trips became much longer at a stroke; 0 when they did not, or are short again. */
+  get roundsSinceJump(): number {
+    return this.#jump.rounds;
+  }
+
   /** The path has become longer: what was a queue is none. */
   rebase(nowMs: number): void {
     this.#minRtt = new WindowedFilter(MIN_RTT_WINDOW_MS, Math.min, Number.POSITIVE_INFINITY);
     this.#minRtt.update(this.#recentLeast.value, nowMs);
     this.queueMs = 0;
     this.#maxQueueMs = 0;
+    this.#jump.clear();
   }
 
   add(rttMs: number): void {
+    if (this.#jump.add(rttMs, this.#lastRoundMinMs)) this.#beginRound();
     if (rttMs < this.#minMs) this.#minMs = rttMs;
     if (this.#minRtt.value === Number.POSITIVE_INFINITY && rttMs < this.#firstMinMs) this.#firstMinMs = rttMs;
     if (rttMs > this.#lastRttMs) this.#upMs += rttMs - this.#lastRttMs;
@@ -103,19 +112,34 @@ export class QueueDelay {
   /** `packetMs` is what a packet takes at the present rate. A round of few samples is one with the next. */
   endRound(packetMs: number, nowMs: number): void {
     this.#packetMs = Math.min(packetMs, MAX_PACKET_MS);
-    if (this.#samples < MIN_SAMPLES) return;
-    this.#noteNoise((2 * Math.min(this.#upMs, this.#downMs)) / (this.#samples - 1));
+    // After a jump there are few, and none of them may be lost among those before it.
+    if (this.#samples < (this.#jump.isNoticed ? 1 : MIN_SAMPLES)) return;
+    this.#jump.endRound(this.#minMs);
+    if (this.#jump.rounds === 1 || this.#jump.rounds === 2) this.#forgetRecent();
+    if (this.#samples >= MIN_SAMPLES) {
+      this.#noteNoise((2 * Math.min(this.#upMs, this.#downMs)) / (this.#samples - 1));
+    }
     this.#recentLeast.update(this.#minMs, ++this.#rounds);
     this.#recentGreatest.update(this.#minMs, this.#rounds);
     this.#noteMin(Math.max(this.#minMs, this.#lastRoundMinMs), nowMs);
     this.queueMs = Math.max(0, this.#minMs - this.minRttMs);
     this.#maxQueueMs = Math.max(this.queueMs, this.#maxQueueMs * 0.99);
     this.#lastRoundMinMs = this.#minMs;
+    this.#beginRound();
+  }
+
+  #beginRound(): void {
     this.#minMs = Number.POSITIVE_INFINITY;
     this.#lastRttMs = Number.NaN;
     this.#upMs = 0;
     this.#downMs = 0;
     this.#samples = 0;
+  }
+
+  /** Whether round trips are flat after a jump is a matter of those since. The first round may have had half of it. */
+  #forgetRecent(): void {
+    this.#recentLeast = new WindowedFilter(FLAT_ROUNDS, Math.min, Number.POSITIVE_INFINITY);
+    this.#recentGreatest = new WindowedFilter(FLAT_ROUNDS, Math.max, 0);
   }
 
   #noteNoise(noiseMs: number): void {
