@@ -31,8 +31,6 @@ import { StreamReset } from './stream-reset.ts';
 
 const NEVER = Number.POSITIVE_INFINITY;
 const SMALL_HEARTBEAT_BYTES = 128;
-/** So many on their way are worth asking whether larger ones pass; who has little to say never asks. */
-const PACKETS_WORTH_A_PROBE = 3;
 /** Before a peer is given up: as long as ICE's consent lasts. */
 const MIN_SILENCE_MS = 30_000;
 
@@ -598,6 +596,7 @@ export class SctpAssociation {
     if (!isUp) return;
     this.#resetEnded(nowMs);
     this.#judgePacketSize(nowMs);
+    if (this.#path.isProbeDue) this.#sendMtuProbe(nowMs);
     const sender = this.#sender;
     for (;;) {
       this.#shutdown.proceed(nowMs);
@@ -619,8 +618,6 @@ export class SctpAssociation {
       // Streams whose last message has just left may end now.
       this.#resetEnded(nowMs);
     }
-    const { packetBytes, isProbeDue } = this.#path;
-    if (isProbeDue && sender.inFlight.bytes >= PACKETS_WORTH_A_PROBE * packetBytes) this.#sendMtuProbe(nowMs);
     this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs : NEVER;
   }
 
