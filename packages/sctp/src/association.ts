@@ -456,7 +456,6 @@ export class SctpAssociation {
     transfer.resetEnded(nowMs);
     if (this.#path.judgeSize(sender.inFlight.sizeDoubt, sender.inFlight.timeouts, nowMs))
       sender.inFlight.congestion.setPacketBytes(this.#path.packetBytes);
-    this.#path.probeMtu(transfer.rtt.rtoMs, nowMs);
     for (;;) {
       this.#shutdown.proceed(nowMs);
       const { receiver } = this.#transfer;
@@ -477,6 +476,7 @@ export class SctpAssociation {
       // Streams whose last message has just left may end now.
       this.#transfer.resetEnded(nowMs);
     }
+    this.#path.probeMtu(sender.inFlight.bytes, transfer.rtt.rtoMs, nowMs);
     this.#pacedUntilMs = sender.hasWork && !sender.inFlight.isWindowLimited ? sender.pacedUntilMs : NEVER;
   }
 

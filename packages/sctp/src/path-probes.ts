@@ -24,6 +24,8 @@ export interface PathProbesHost {
 
 const NEVER = Number.POSITIVE_INFINITY;
 const SMALL_HEARTBEAT_BYTES = 128;
+/** So many on their way are worth asking whether larger ones pass; who has little to say never asks. */
+const PACKETS_WORTH_A_PROBE = 3;
 const MIN_PROBE_TIMEOUT_MS = 500;
 
 export class PathProbes {
@@ -93,9 +95,9 @@ export class PathProbes {
   }
 
   /** If it is time: sends a heartbeat that fills a packet of the size in question, or up to three bytes less. */
-  probeMtu(rtoMs: number, nowMs: number): void {
-    const { isProbeDue, probeBytes } = this.#mtu;
-    if (!isProbeDue) return;
+  probeMtu(inFlightBytes: number, rtoMs: number, nowMs: number): void {
+    const { isProbeDue, packetBytes, probeBytes } = this.#mtu;
+    if (!isProbeDue || inFlightBytes < PACKETS_WORTH_A_PROBE * packetBytes) return;
     this.#mtu.onProbeSent(Math.max(rtoMs, MIN_PROBE_TIMEOUT_MS), nowMs);
     const chunkBytes = (probeBytes - COMMON_HEADER_BYTES) & ~3;
     this.#host.sendAlone(this.#heartbeats.encode({ sentMs: nowMs, probeBytes }, chunkBytes));

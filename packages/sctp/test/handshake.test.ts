@@ -154,6 +154,11 @@ describe('the end', () => {
 });
 
 describe('path-MTU discovery', () => {
+  const sendBulk = (pair: Pair) => {
+    const channel = pair.a.open();
+    for (let sent = 0; sent < 50; sent += 1) pair.a.send(channel, Buffer.alloc(200_000));
+  };
+
   test.each([
     [1300, 1280],
     [1432, 1432],
@@ -161,8 +166,25 @@ describe('path-MTU discovery', () => {
     [65_535, 65_000],
   ])('on a path of %i bytes finds %i', (maxPacketBytes, found) => {
     const pair = new Pair({ delayMs: 5, maxPacketBytes }, { maxPacketBytes: 65_000 }).connect();
+    sendBulk(pair);
     pair.run(20_000);
     expect(pair.a.association.packetBytes).toBe(found);
+  });
+
+  test('asks nothing while there is little to send', () => {
+    const pair = new Pair({ delayMs: 5 }, { maxPacketBytes: 16_347 }).connect();
+    const channel = pair.a.open();
+    let greatest = 0;
+    pair.forward.filter = (packet) => {
+      greatest = Math.max(greatest, packet.length);
+      return true;
+    };
+    for (let sent = 0; sent < 200; sent += 1) {
+      pair.a.send(channel, Buffer.alloc(sent * 10));
+      pair.run(20);
+    }
+    expect(pair.b.messages).toHaveLength(200);
+    expect(greatest).toBeLessThanOrEqual(1200);
   });
 
   test('asks with nothing that a peer might not know, in packets no larger than it may send', () => {
@@ -179,10 +201,11 @@ describe('path-MTU discovery', () => {
       };
     }
     pair.connect();
+    sendBulk(pair);
     pair.run(20_000);
     expect(pair.a.association.packetBytes).toBe(16_344);
     expect(greatest).toBe(16_344);
-    // INIT, INIT ACK, HEARTBEAT, HEARTBEAT ACK, COOKIE ECHO, COOKIE ACK.
-    expect([...chunks].toSorted((a, b) => a - b)).toEqual([1, 2, 4, 5, 10, 11]);
+    // INIT, INIT ACK, SACK, HEARTBEAT, HEARTBEAT ACK, COOKIE ECHO, COOKIE ACK, I-DATA.
+    expect([...chunks].toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 10, 11, 64]);
   });
 });

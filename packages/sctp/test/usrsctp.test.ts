@@ -20,6 +20,8 @@ interface Session {
   readonly channels: DataChannels;
   readonly child: ChildProcess;
   readonly socket: Socket;
+  /** Sets the timer anew. */
+  readonly settle: () => void;
   readonly stop: () => void;
   peerOutput: string;
   /** Share of packets dropped either way. */
@@ -78,6 +80,7 @@ async function openSession(options: Partial<SctpOptions>, isInterleaved: boolean
     loss,
     peerOutput: '',
     error: undefined,
+    settle,
     stop: () => timer.cancel(),
   };
   sessions.push(session);
@@ -114,6 +117,7 @@ function listen(channel: DataChannel): Buffer[] {
 
 function drive(session: Session): void {
   session.association.flush(now());
+  session.settle();
 }
 
 afterEach(() => {
@@ -216,6 +220,7 @@ describe.skipIf(isMissing).each([
       drive(session);
       await until(() => channel.state === 'closed');
       other.close(now());
+      drive(session);
       await until(() => other.state === 'closed');
     }
   });
@@ -223,6 +228,7 @@ describe.skipIf(isMissing).each([
   test('closes in peace from either end', async () => {
     const ours = await openSession({}, isInterleaved);
     ours.association.shutdown(now());
+    ours.settle();
     await until(() => ours.association.state === 'closed');
     expect(ours.error).toBeUndefined();
     const theirs = await openSession({}, isInterleaved);
