@@ -12,6 +12,8 @@ interface Step {
   readonly command: readonly [string, ...string[]];
   /** Print the end of the output even after a success. */
   readonly showTail?: number;
+  /** Where, in the output of a failure, it begins to say what failed; all is printed when it does not. */
+  readonly failures?: RegExp;
 }
 
 interface Outcome {
@@ -31,7 +33,12 @@ const CHECKS: readonly Step[] = [
   { name: 'layers', command: [process.execPath, join(root, 'scripts', 'check-layers.ts')] },
 ];
 /** Alone, because they measure time. */
-const TESTS: Step = { name: 'tests', command: [bin('vitest'), 'run', ...process.argv.slice(2)], showTail: 8 };
+const TESTS: Step = {
+  name: 'tests',
+  command: [bin('vitest'), 'run', ...process.argv.slice(2)],
+  showTail: 8,
+  failures: /^⎯+ (Failed|Unhandled)/m,
+};
 
 const queue = [...CHECKS];
 const outcomes: Outcome[] = [];
@@ -53,7 +60,8 @@ async function runStep(step: Step): Promise<Outcome> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const passed = code === 0;
   console.log(`${passed ? 'ok    ' : 'FAILED'} ${step.name.padEnd(8)} ${seconds.padStart(6)} s`);
-  if (!passed) console.log(output.trimEnd());
+  const failuresAt = step.failures ? Math.max(0, output.search(step.failures)) : 0;
+  if (!passed) console.log(output.slice(failuresAt).trimEnd());
   else if (step.showTail) console.log(output.trim().split('\n').slice(-step.showTail).join('\n'));
   return { step, passed };
 }
