@@ -29,7 +29,7 @@ class World {
     return node;
   }
 
-  /** Lets time pass slowly, for files are written in real time, until `condition` holds. */
+  /** Lets time pass, slowly enough for what is done between two files, until `condition` holds. */
   async until(condition: () => boolean, limitMs = 70_000): Promise<void> {
     const endMs = this.clock.monotonicMs() + limitMs;
     while (!condition()) {
