@@ -1,5 +1,6 @@
 /** The peers of the matrix, each with the table of what it cannot do. What stands here was seen to fail, and why. */
 
+import { networkInterfaces } from 'node:os';
 import type { PeerKind } from './peer.ts';
 import { findChromium } from './peers/browser.ts';
 import { findEngine, launchChild } from './peers/child.ts';
@@ -10,6 +11,12 @@ const MIB = 1024 * 1024;
 const ONLY_12 = 'it speaks no other, so that every cell is one';
 const TRIALS = ['WebRTC-Sctp-Snap', 'WebRTC-IceHandshakeDtls', 'WebRTC-EnableDtlsPqc'];
 const LIBWEBRTC_LIMIT = 'libwebrtc takes and sends 262,144 bytes at most';
+
+const hasNetwork = Object.values(networkInterfaces()).some((each) =>
+  each?.some(({ family, internal }) => family === 'IPv4' && !internal),
+);
+/** Some leave loopback out, and then have no candidate. */
+const noNetwork = hasNetwork ? undefined : 'there is no network but loopback';
 
 function childKind(engine: ChildEngine, rest: Omit<PeerKind, 'name' | 'missing' | 'launch'>): PeerKind {
   const { version, missing } = findEngine(engine);
@@ -25,7 +32,7 @@ export const claw = childKind('claw', {
 
 export const chromium: PeerKind = {
   name: `Chromium ${findChromium()?.version ?? ''}`.trim(),
-  missing: findChromium() ? undefined : 'there is no chromium',
+  missing: findChromium() ? noNetwork : 'there is no chromium',
   launch: () => launchChromium(),
   dtls: '1.3',
   takesBytes: 262_144,
@@ -85,7 +92,7 @@ const EARLY_CANDIDATES = 'it tells candidates before the offer that they belong 
 
 const LOSES_RELIABLE = 'of messages that arrive out of order it acknowledges some and never delivers them';
 
-export const werift = childKind('werift', {
+const weriftKind = childKind('werift', {
   dtls: '1.2',
   takesBytes: 65_536,
   greatConfig: { maxMessageSize: 16 * MIB },
@@ -110,3 +117,5 @@ export const werift = childKind('werift', {
     // Its OPEN of a channel that may lose says that it is ordered.
     maxRetransmits === undefined && maxPacketLifeTime === undefined ? {} : { ordered: true },
 });
+
+export const werift: PeerKind = { ...weriftKind, missing: weriftKind.missing ?? noNetwork };
