@@ -14,7 +14,7 @@ export interface Clock {
   now(): number;
   /** Monotonic time in milliseconds, with fractions. Never steps. */
   monotonicMs(): number;
-  /** Calls `fire` once, `delayMs` from now. A pending timer does not keep the process alive. */
+  /** Calls `fire` once, `delayMs` from now; at 0 or below in the next turn. A pending timer does not keep the process alive. */
   setTimer(delayMs: number, fire: () => void): Timer;
 }
 
@@ -25,6 +25,11 @@ export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
   setTimer(delayMs, fire) {
+    if (delayMs <= 0) {
+      // setTimeout takes a millisecond at the least. An immediate may keep the process for the turn: without that it waits for the next event.
+      const handle = setImmediate(fire);
+      return { cancel: () => clearImmediate(handle) };
+    }
     const handle = setTimeout(fire, Math.min(Math.max(delayMs, 0), MAX_DELAY_MS));
     handle.unref();
     return { cancel: () => clearTimeout(handle) };

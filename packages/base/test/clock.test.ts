@@ -53,6 +53,16 @@ test('the system clock takes delays beyond what setTimeout can, and negative one
   expect(fired).toBe(false);
 });
 
+test('the system clock fires a timer without a delay in the next turn, not a millisecond later, unless it was cancelled', async () => {
+  const fired: string[] = [];
+  systemClock.setTimer(0, () => fired.push('first'));
+  systemClock.setTimer(0, () => fired.push('cancelled')).cancel();
+  systemClock.setTimer(-1, () => fired.push('overdue'));
+  expect(fired).toEqual([]);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(fired).toEqual(['first', 'overdue']);
+});
+
 test('the system clock runs on', () => {
   const before = systemClock.monotonicMs();
   expect(systemClock.monotonicMs()).toBeGreaterThanOrEqual(before);
