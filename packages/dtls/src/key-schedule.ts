@@ -4,9 +4,8 @@
  */
 
 import { hash as hashOf } from 'node:crypto';
-import { hmac } from '@claw/base';
 import type { HashName } from './cipher-suites.ts';
-import { deriveSecret, emptyHash, expandLabel, hkdfExtract, type LabelPrefix } from './hkdf.ts';
+import { deriveSecret, emptyHash, expandLabel, hkdfExtract, hmacOf, type LabelPrefix } from './hkdf.ts';
 
 export interface TrafficSecrets {
   readonly client: Buffer;
@@ -69,7 +68,7 @@ export function finishedData(
   prefix?: LabelPrefix,
 ): Buffer {
   const key = expandLabel(hash, trafficSecret, 'finished', Buffer.alloc(0), transcriptHash.length, prefix);
-  const data = hmac(hash, key).update(transcriptHash).digest();
+  const data = hmacOf(hash, key, transcriptHash);
   key.fill(0);
   return data;
 }

@@ -1,6 +1,6 @@
 import { createHash, createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { deriveSecret, emptyHash, expandLabel, hkdfExpand, hkdfExtract } from '../src/hkdf.ts';
+import { deriveSecret, emptyHash, expandLabel, hkdfExpand, hkdfExtract, hmacOf } from '../src/hkdf.ts';
 import { exportKeys, finishedData, KeySchedule } from '../src/key-schedule.ts';
 import { prf } from '../src/prf.ts';
 
@@ -80,3 +80,16 @@ test('an exporter hashes its context (RFC 8446 §7.5)', () => {
     expandLabel('sha256', derived, 'exporter', hash, 40),
   );
 });
+
+test.each(['sha256', 'sha384'] as const)(
+  'HMAC with %s is that of OpenSSL, whatever the length of key and text',
+  (hash) => {
+    for (const keyBytes of [0, 16, 32, 48, 64]) {
+      for (const textBytes of [0, 1, 55, 64, 300]) {
+        const [key, text] = [Buffer.alloc(keyBytes, 3), Buffer.alloc(textBytes, 5)];
+        const expected = createHmac(hash, key).update(text).digest();
+        expect(hmacOf(hash, key, text.subarray(0, 20), text.subarray(20))).toEqual(expected);
+      }
+    }
+  },
+);
