@@ -7,7 +7,7 @@ import { u8, u16, vector8, vector16 } from './byte-writer.ts';
 import { suitesOf } from './cipher-suites.ts';
 import { encodeKeyShare, encodeSrtpProfiles, encodeU16Vector, encodeVersionList } from './extensions.ts';
 import { encodeClientHello, RANDOM_BYTES } from './hello.ts';
-import { createShare, groupIds, type KeyShare } from './key-exchange.ts';
+import { createShare, type GroupName, groupIds, type KeyShare } from './key-exchange.ts';
 import type { ResolvedOptions } from './options.ts';
 import { extensionType, wireVersion } from './registry.ts';
 import { allSchemeIds } from './signature-schemes.ts';
@@ -29,11 +29,12 @@ export interface HelloCookies {
 const PADDED_BYTES = 448;
 const EMPTY = Buffer.alloc(0);
 
-export function createOffer({ random, versions, groups }: ResolvedOptions): ClientOffer {
+export function createOffer({ random, versions, groups, keyShare }: ResolvedOptions): ClientOffer {
   // The first group's share; after a hybrid one also the one that everybody has.
   const [first, second] = groups;
   const shared = first === 'X25519MLKEM768' && second ? [first, second] : groups.slice(0, 1);
-  const shares = versions.includes('1.3') ? shared.map((group) => createShare(group)) : [];
+  const shareOf = (group: GroupName) => (keyShare?.group === group ? keyShare : createShare(group));
+  const shares = versions.includes('1.3') ? shared.map(shareOf) : [];
   return { random: random.bytes(RANDOM_BYTES), shares };
 }
 

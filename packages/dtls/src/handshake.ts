@@ -212,6 +212,7 @@ export class Handshake {
   /** Ends the handshake; the session owns what secrets it needs. */
   complete(session: Session): void {
     this.#secrets = [];
+    this.options.keyShare?.wipe();
     this.transcript.forgetContent();
     this.#host.onComplete(session);
   }
@@ -222,6 +223,7 @@ export class Handshake {
       else secret.wipe();
     }
     this.#secrets = [];
+    this.options.keyShare?.wipe();
     this.#flow = undefined;
     this.#pendingOpener?.wipe();
     this.#pendingOpener = undefined;

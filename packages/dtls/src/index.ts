@@ -10,7 +10,7 @@ export {
 export type { CipherName } from './cipher-suites.ts';
 export { DtlsConnection, type DtlsState } from './connection.ts';
 export type { DtlsError, DtlsErrorCode } from './errors.ts';
-export { type GroupName, hasMlKem } from './key-exchange.ts';
+export { createShare, type GroupName, hasMlKem, type KeyShare } from './key-exchange.ts';
 export type { DtlsEvent, DtlsOptions, NegotiatedFacts } from './options.ts';
 export type { KeyLimits } from './record-layer.ts';
 export type { DtlsVersion, Role } from './registry.ts';

@@ -24,8 +24,13 @@ export const groupIds: Record<GroupName, number> = { X25519: 0x001d, 'P-256': 0x
 export interface KeyShare {
   readonly group: GroupName;
   readonly publicBytes: Buffer;
-  /** @throws ClawError `DTLS_ILLEGAL_PARAMETER` when the peer's bytes are no key of the group. */
+  /**
+   * Once: the private key is dropped with it.
+   * @throws ClawError `DTLS_ILLEGAL_PARAMETER` when the peer's bytes are no key of the group; TypeError the second time.
+   */
   agree(peerBytes: Buffer): Buffer;
+  /** Drops the private key. */
+  wipe(): void;
 }
 
 const ENCAPSULATION_KEY_BYTES = 1184;
@@ -46,10 +51,14 @@ export function createShare(group: GroupName): KeyShare {
   return group === 'X25519' ? x25519Share() : hybridShare();
 }
 
-/** The answer to the peer's share: what to send back, and the secret. */
-export function answerShare(group: GroupName, peerBytes: Buffer): { publicBytes: Buffer; secret: Buffer } {
+/** The answer to the peer's share: what to send back, and the secret. `prepared` is used if it is of the group. */
+export function answerShare(
+  group: GroupName,
+  peerBytes: Buffer,
+  prepared?: KeyShare,
+): { publicBytes: Buffer; secret: Buffer } {
   if (group !== 'X25519MLKEM768') {
-    const share = createShare(group);
+    const share = prepared?.group === group ? prepared : createShare(group);
     return { publicBytes: share.publicBytes, secret: share.agree(peerBytes) };
   }
   return refusing(group, () => {
@@ -64,46 +73,81 @@ export function answerShare(group: GroupName, peerBytes: Buffer): { publicBytes:
 
 function x25519Share(): KeyShare {
   const { publicKey, privateKey } = generateKeyPairSync('x25519');
+  const key = new OwnKey(privateKey);
   return {
     group: 'X25519',
     publicBytes: rawBytes(publicKey),
-    agree: (peerBytes) =>
-      refusing('X25519', () => {
+    agree: (peerBytes) => {
+      const own = key.take();
+      return refusing('X25519', () => {
         expectLength('X25519', peerBytes, X25519_BYTES);
         // OpenSSL fails on the all-zero result that RFC 8446 §7.4.2 forbids.
-        return diffieHellman({ privateKey, publicKey: rawPublicKey('x25519', peerBytes) });
-      }),
+        return diffieHellman({ privateKey: own, publicKey: rawPublicKey('x25519', peerBytes) });
+      });
+    },
+    wipe: () => key.wipe(),
   };
 }
 
 function p256Share(): KeyShare {
   const ecdh = createECDH('prime256v1');
   const publicBytes = ecdh.generateKeys();
+  const key = new OwnKey(ecdh);
   return {
     group: 'P-256',
     publicBytes,
-    agree: (peerBytes) =>
-      refusing('P-256', () => {
+    agree: (peerBytes) => {
+      const own = key.take();
+      return refusing('P-256', () => {
         expectLength('P-256', peerBytes, P256_BYTES);
         if (peerBytes[0] !== 4) throw new RangeError('the point is not uncompressed');
-        return ecdh.computeSecret(peerBytes);
-      }),
+        return own.computeSecret(peerBytes);
+      });
+    },
+    wipe: () => key.wipe(),
   };
 }
 
 function hybridShare(): KeyShare {
   const { publicKey, privateKey } = generateKeyPairSync('ml-kem-768');
   const classic = x25519Share();
+  const key = new OwnKey(privateKey);
   return {
     group: 'X25519MLKEM768',
     publicBytes: Buffer.concat([rawBytes(publicKey), classic.publicBytes]),
-    agree: (peerBytes) =>
-      refusing('X25519MLKEM768', () => {
+    agree: (peerBytes) => {
+      const own = key.take();
+      return refusing('X25519MLKEM768', () => {
         expectLength('X25519MLKEM768', peerBytes, CIPHERTEXT_BYTES + X25519_BYTES);
-        const shared = decapsulate(privateKey, peerBytes.subarray(0, CIPHERTEXT_BYTES));
+        const shared = decapsulate(own, peerBytes.subarray(0, CIPHERTEXT_BYTES));
         return joinSecrets(shared, classic.agree(peerBytes.subarray(CIPHERTEXT_BYTES)));
-      }),
+      });
+    },
+    wipe: () => {
+      key.wipe();
+      classic.wipe();
+    },
   };
+}
+
+/** A private key that is used once. */
+class OwnKey<Key> {
+  #key: Key | undefined;
+
+  constructor(key: Key) {
+    this.#key = key;
+  }
+
+  take(): Key {
+    if (this.#key === undefined) throw new TypeError('a key share agrees once');
+    const key = this.#key;
+    this.wipe();
+    return key;
+  }
+
+  wipe(): void {
+    this.#key = undefined;
+  }
 }
 
 function joinSecrets(first: Buffer, second: Buffer): Buffer {

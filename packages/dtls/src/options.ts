@@ -4,7 +4,7 @@ import { type Random, systemRandom } from '@claw/base';
 import { checkFingerprints, type Fingerprint, type Identity, schemeOfIdentity } from './certificate.ts';
 import { allCiphers, type CipherName } from './cipher-suites.ts';
 import type { DtlsError } from './errors.ts';
-import { type GroupName, hasMlKem } from './key-exchange.ts';
+import { type GroupName, hasMlKem, type KeyShare } from './key-exchange.ts';
 import { defaultKeyLimits, type KeyLimits } from './record-layer.ts';
 import type { DtlsVersion, Role } from './registry.ts';
 import type { SignatureScheme } from './signature-schemes.ts';
@@ -43,6 +43,8 @@ export interface DtlsOptions {
   readonly ciphers?: readonly CipherName[];
   /** In order of preference. Default X25519, P-256. */
   readonly groups?: readonly ('X25519' | 'P-256')[];
+  /** Of 1.3, made beforehand by {@link createShare} for this connection alone. Default: made when it is needed. */
+  readonly keyShare?: KeyShare | undefined;
   /**
    * X25519MLKEM768 where the platform has it, in 1.3 only. `offer` (default) names it and sends no share, so that a
    * ClientHello is one datagram; `prefer` sends its share first, and as server asks for it; `off` does neither.
@@ -69,11 +71,13 @@ export interface DtlsOptions {
   readonly onApplicationData: (bytes: Buffer) => void;
 }
 
-export interface ResolvedOptions extends Required<Omit<DtlsOptions, 'remoteFingerprints' | 'groups' | 'keyLimits'>> {
+export interface ResolvedOptions
+  extends Required<Omit<DtlsOptions, 'remoteFingerprints' | 'groups' | 'keyLimits' | 'keyShare'>> {
   readonly remoteFingerprints: readonly Fingerprint[] | undefined;
   readonly groups: readonly GroupName[];
   readonly keyLimits: KeyLimits;
   readonly scheme: SignatureScheme;
+  readonly keyShare: KeyShare | undefined;
 }
 
 const MIN_MTU_BYTES = 256;
@@ -98,6 +102,7 @@ export function resolveOptions(options: DtlsOptions): ResolvedOptions {
     groups: postQuantum === 'prefer' ? [...hybrid, ...groups] : [...groups, ...hybrid],
     postQuantum,
     srtpProfiles: options.srtpProfiles ?? [],
+    keyShare: options.keyShare,
     cookie: options.cookie ?? false,
     addressProven: options.addressProven ?? false,
     mtuBytes: checkMtu(mtuBytes),

@@ -53,7 +53,7 @@ export function* server13(hs: Handshake, first: HandshakeMessage, firstHello: Cl
   }
   if (!publicBytes) throw fault('DTLS_ILLEGAL_PARAMETER', 'the client sends no share of the group asked for');
 
-  const answer = answerShare(group, publicBytes);
+  const answer = answerShare(group, publicBytes, options.keyShare);
   sendHello(hs, suite, group, answer.publicBytes);
   const schedule = new KeySchedule(suite.hash);
   const secrets = schedule.handshakeSecrets(answer.secret, transcript.digest());

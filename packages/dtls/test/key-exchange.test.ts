@@ -46,3 +46,24 @@ test.runIf(hasMlKem)('an encapsulation key that is not reduced is refused', () =
   bytes.fill(0xff, 0, 384);
   expect(() => answerShare('X25519MLKEM768', bytes)).toThrow(illegal);
 });
+
+test.each(groups)('a share of %s agrees once, and not when it was wiped', (group) => {
+  const share = createShare(group);
+  const { publicBytes } = answerShare(group, share.publicBytes);
+  share.agree(publicBytes);
+  expect(() => share.agree(publicBytes)).toThrow(TypeError);
+  const wiped = createShare(group);
+  wiped.wipe();
+  expect(() => wiped.agree(publicBytes)).toThrow(TypeError);
+});
+
+test('an answer is made with the share that was prepared, if it is of the group', () => {
+  const prepared = createShare('X25519');
+  const peer = createShare('X25519');
+  expect(answerShare('P-256', createShare('P-256').publicBytes, prepared).publicBytes).not.toEqual(
+    prepared.publicBytes,
+  );
+  const answer = answerShare('X25519', peer.publicBytes, prepared);
+  expect(answer.publicBytes).toBe(prepared.publicBytes);
+  expect(peer.agree(answer.publicBytes)).toEqual(answer.secret);
+});

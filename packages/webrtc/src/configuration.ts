@@ -19,7 +19,7 @@ export interface ConfigurationDictionary {
 /** And what only a program outside of a browser may choose. */
 export interface RTCConfiguration
   extends ConfigurationDictionary,
-    Omit<SessionOptions, 'identity' | 'iceServers' | 'iceTransportPolicy'> {}
+    Omit<SessionOptions, 'identity' | 'keyShare' | 'iceServers' | 'iceTransportPolicy'> {}
 
 /** With the W3C's defaults. */
 export interface CheckedConfiguration extends ConfigurationDictionary {

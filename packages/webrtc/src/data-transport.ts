@@ -9,7 +9,7 @@
 
 import { isIP } from 'node:net';
 import { type Clock, errorText, type Random, type Timer } from '@claw/base';
-import { DtlsConnection, type DtlsEvent, type Fingerprint, type Identity } from '@claw/dtls';
+import { DtlsConnection, type DtlsEvent, type Fingerprint, type Identity, type KeyShare } from '@claw/dtls';
 import {
   type IceConfiguration,
   type IceParameters,
@@ -35,6 +35,7 @@ export interface TransportSettings {
   readonly clock: Clock;
   readonly random: Random;
   readonly identity: Identity;
+  readonly keyShare: KeyShare;
   readonly configuration: IceConfiguration;
   readonly sockets: IceSockets;
   /** Local addresses to use. Default: those of the sockets. */
@@ -240,6 +241,7 @@ export class DataTransport {
     if (!this.#dtlsRole || !remote || this.#dtls || !agent) return;
     if (!this.#path && !remote.ice.canEmbed) return;
     this.#dtls = new DtlsConnection({
+      keyShare: this.#settings.keyShare,
       role: this.#dtlsRole,
       identity: this.#settings.identity,
       remoteFingerprints: remote.fingerprints,

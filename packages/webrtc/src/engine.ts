@@ -13,19 +13,24 @@ import type {
   RtcPeerConnectionState,
   RtcSessionDescription,
 } from '@claw/contracts';
-import { createCertificate, type Identity } from '@claw/dtls';
+import { createCertificate, createShare, type Identity, type KeyShare } from '@claw/dtls';
 import { type CandidateFacts, formatCandidate } from '@claw/ice';
 import type { DataChannel } from '@claw/sctp';
 import { engineError } from './errors.ts';
 import { PeerSession, type SessionOptions } from './peer-session.ts';
 import { priorityWeights } from './priority-weights.ts';
 
-/** When a certificate that was used is replaced: after the set-up that took it. */
+/** When keys that were used are replaced: after the set-up that took them. */
 const REFILL_MS = 10;
 
-export interface WebrtcEngineOptions extends Omit<SessionOptions, 'iceServers' | 'iceTransportPolicy'> {
+export interface WebrtcEngineOptions extends Omit<SessionOptions, 'iceServers' | 'iceTransportPolicy' | 'keyShare'> {
   /** Told of what the owner's event handlers throw. Default: a process warning. */
   readonly onHandlerError?: (error: unknown) => void;
+}
+
+interface Keys {
+  readonly identity: Identity;
+  readonly keyShare: KeyShare;
 }
 
 export function createWebrtcEngine(options: WebrtcEngineOptions = {}): RtcEngine {
@@ -38,21 +43,24 @@ export function createWebrtcEngine(options: WebrtcEngineOptions = {}): RtcEngine
     }
   };
   const { clock = systemClock } = session;
-  // A certificate of its own for each connection, made while nobody waits for it.
-  let spare: Identity | undefined;
+  // A certificate and a key share of its own for each connection, made while nobody waits for them.
+  const makeKeys = (): Keys => ({
+    identity: createCertificate(session.random ? { random: session.random } : {}),
+    keyShare: createShare('X25519'),
+  });
+  let spare: Keys | undefined;
   const refill = () => {
-    spare ??= createCertificate(session.random ? { random: session.random } : {});
+    spare ??= makeKeys();
   };
-  const takeIdentity = () => {
-    const identity = spare ?? createCertificate(session.random ? { random: session.random } : {});
+  const takeKeys = () => {
+    const keys = spare ?? makeKeys();
     spare = undefined;
     clock.setTimer(REFILL_MS, refill);
-    return identity;
+    return keys;
   };
   return {
     name: 'claw webrtc',
-    createPeerConnection: (configuration) =>
-      new EngineConnection({ identity: takeIdentity(), ...session, ...configuration }, run),
+    createPeerConnection: (configuration) => new EngineConnection({ ...takeKeys(), ...session, ...configuration }, run),
   };
 }
 

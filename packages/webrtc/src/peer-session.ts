@@ -53,6 +53,8 @@ export interface SessionOptions {
   /** Whether loopback is among the default addresses. Default: only when there is nothing else. */
   readonly loopback?: boolean | undefined;
   /** The way out for TURN over TCP and TLS. */
+  /** Of X25519, for this connection alone. Made with it when left out. */
+  readonly keyShare?: KeyShare | undefined;
   readonly proxy?: HttpProxy | undefined;
   /** PEM certificates that TURN over TLS is checked against, instead of the system's. */
   readonly ca?: string | undefined;
@@ -128,6 +130,7 @@ export class PeerSession {
         onServerError: (error) => this.#events.onServerError(error),
         onPath: () => this.#events.onStates(),
         onIceState: (state) => {
+        keyShare: options.keyShare ?? createShare('X25519'),
           this.#iceState = state;
           this.#events.onStates();
         },
