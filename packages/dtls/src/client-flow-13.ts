@@ -61,9 +61,11 @@ export function* client13(hs: Handshake, offer: ClientOffer, first: HandshakeMes
   const peerScheme = yield* expectCertificateVerify(hs, peerKey, signed);
   yield* expectFinished(hs, finishedData(suite.hash, secrets.server, transcript.digest()));
 
-  const application = schedule.applicationSecrets(transcript.digest());
-  hs.guard(application.client, application.server, application.exporter);
+  // First what the peer waits for.
+  const throughServerFinished = transcript.digest();
   answer(hs, suite, secrets);
+  const application = schedule.applicationSecrets(throughServerFinished);
+  hs.guard(application.client, application.server, application.exporter);
   hs.installWriter(3, new Sealer13(suite, application.client, 3));
   hs.installReader(3, new Opener13(suite, application.server));
   const facts: NegotiatedFacts = {

@@ -1,6 +1,6 @@
 /**
  * Sends a flight until it is answered (RFC 6347 §4.2.4, RFC 9147 §5.8): cuts it
- * into fragments, packs them into datagrams, repeats what is not acknowledged with
+ * into fragments, packs encrypted ones into one record and records into datagrams, repeats what is not acknowledged with
  * a timeout that doubles, and stops where the amplification limit does.
  */
 
@@ -19,7 +19,7 @@ export interface FlightItem {
 export interface FlightSenderOptions {
   readonly records: RecordLayer;
   readonly limit: AmplificationLimit;
-  readonly send: (datagram: Buffer) => void;
+  readonly sendFlight: (datagrams: readonly Buffer[]) => void;
   /** Largest datagram. */
   readonly mtuBytes: number;
   /** First timeout of a flight. */
@@ -79,7 +79,7 @@ export class FlightSender {
     // RFC 9147 §5.8.2: a timeout that was doubled stays, until a flight needs no repetition.
     if (!this.#repeated) this.#timeoutMs = this.#initialTimeoutMs;
     this.#repeated = false;
-    this.#pieces = items.flatMap((item) => this.#cut(item));
+    this.#pieces = this.#join(items.flatMap((item) => this.#cut(item)));
     this.#cursor = 0;
     this.deadlineMs = awaitsReply ? nowMs + this.#timeoutMs : undefined;
     this.resume(nowMs);
@@ -94,7 +94,15 @@ export class FlightSender {
 
   /** Sends what the amplification limit held back, when it now allows. */
   resume(nowMs: number): void {
-    while (this.#cursor < this.#pieces.length) if (!this.#sendDatagram(nowMs)) return;
+    const datagrams: Buffer[] = [];
+    while (this.#cursor < this.#pieces.length) {
+      const datagram = this.#fillDatagram();
+      if (!datagram) break;
+      datagrams.push(datagram);
+    }
+    if (datagrams.length === 0) return;
+    this.#sentAtMs = nowMs;
+    this.#options.sendFlight(datagrams);
   }
 
   onTimeout(nowMs: number): void {
@@ -138,8 +146,8 @@ export class FlightSender {
     this.resume(nowMs);
   }
 
-  /** Fills one datagram from the cursor on; false when the limit does not allow it. */
-  #sendDatagram(nowMs: number): boolean {
+  /** One datagram from the cursor on; none when the limit does not allow it. */
+  #fillDatagram(): Buffer | undefined {
     const { records, limit, mtuBytes } = this.#options;
     const room = Math.min(mtuBytes, limit.allowance);
     const out = Buffer.allocUnsafeSlow(mtuBytes); // it may be kept for a while
@@ -152,11 +160,29 @@ export class FlightSender {
       piece.sequences.push(records.nextSequence(piece.epoch));
       end = records.write(piece.epoch, piece.type, piece.content, out, end);
     }
-    if (end === 0) return false;
-    this.#sentAtMs = nowMs;
+    if (end === 0) return undefined;
     limit.sent(end);
-    this.#options.send(out.subarray(0, end));
-    return true;
+    return out.subarray(0, end);
+  }
+
+  /** Messages that share a datagram share its record (RFC 9147 §5.5): each record costs both sides two ciphers. */
+  #join(pieces: readonly Piece[]): Piece[] {
+    const { records, mtuBytes } = this.#options;
+    const joined: Piece[] = [];
+    let datagramBytes = 0;
+    for (const piece of pieces) {
+      const last = joined.at(-1);
+      const fits = datagramBytes + piece.content.length <= mtuBytes;
+      if (last && last.epoch > 0 && last.epoch === piece.epoch && last.type === piece.type && fits) {
+        joined[joined.length - 1] = { ...last, content: Buffer.concat([last.content, piece.content]) };
+        datagramBytes += piece.content.length;
+        continue;
+      }
+      const bytes = piece.content.length + records.overheadBytes(piece.epoch);
+      datagramBytes = datagramBytes + bytes <= mtuBytes ? datagramBytes + bytes : bytes;
+      joined.push(piece);
+    }
+    return joined;
   }
 
   #cut({ epoch, message }: FlightItem): Piece[] {

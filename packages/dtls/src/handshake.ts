@@ -64,13 +64,13 @@ export class Handshake {
   #secrets: Secret[] = [];
 
   constructor(options: ResolvedOptions, records: RecordLayer, limit: AmplificationLimit, host: HandshakeHost) {
-    const { send, mtuBytes, initialTimeoutMs } = options;
+    const { sendFlight, mtuBytes, initialTimeoutMs } = options;
     this.options = options;
     this.records = records;
     this.limit = limit;
     this.fingerprints = options.remoteFingerprints;
     this.#host = host;
-    this.#flights = new FlightSender({ records, limit, send, mtuBytes, initialTimeoutMs });
+    this.#flights = new FlightSender({ records, limit, sendFlight, mtuBytes, initialTimeoutMs });
   }
 
   get isComplete(): boolean {

@@ -66,6 +66,8 @@ export interface DtlsOptions {
   readonly keyLimits?: Partial<KeyLimits>;
   /** Sends one datagram, whose memory is the callee's from then on. */
   readonly send: (datagram: Buffer) => void;
+  /** Sends what is to leave now of a flight of the handshake. Default: each datagram by `send`. */
+  readonly sendFlight?: (datagrams: readonly Buffer[]) => void;
   readonly onEvent: (event: DtlsEvent) => void;
   /** The memory of `bytes` is the callee's from then on. */
   readonly onApplicationData: (bytes: Buffer) => void;
@@ -75,9 +77,9 @@ export interface ResolvedOptions
   extends Required<Omit<DtlsOptions, 'remoteFingerprints' | 'groups' | 'keyLimits' | 'keyShare'>> {
   readonly remoteFingerprints: readonly Fingerprint[] | undefined;
   readonly groups: readonly GroupName[];
+  readonly keyShare: KeyShare | undefined;
   readonly keyLimits: KeyLimits;
   readonly scheme: SignatureScheme;
-  readonly keyShare: KeyShare | undefined;
 }
 
 const MIN_MTU_BYTES = 256;
@@ -100,9 +102,9 @@ export function resolveOptions(options: DtlsOptions): ResolvedOptions {
     versions,
     ciphers,
     groups: postQuantum === 'prefer' ? [...hybrid, ...groups] : [...groups, ...hybrid],
+    keyShare: options.keyShare,
     postQuantum,
     srtpProfiles: options.srtpProfiles ?? [],
-    keyShare: options.keyShare,
     cookie: options.cookie ?? false,
     addressProven: options.addressProven ?? false,
     mtuBytes: checkMtu(mtuBytes),
@@ -111,6 +113,7 @@ export function resolveOptions(options: DtlsOptions): ResolvedOptions {
     random: options.random ?? systemRandom,
     keyLimits: { ...defaultKeyLimits, ...options.keyLimits },
     send: options.send,
+    sendFlight: options.sendFlight ?? ((datagrams) => datagrams.forEach(options.send)),
     onEvent: options.onEvent,
     onApplicationData: options.onApplicationData,
   };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { hasMlKem } from '../src/index.ts';
+import { createShare, hasMlKem } from '../src/index.ts';
 import { type CoreOptions, identityOf, TwoCores } from './two-cores.ts';
 
 const versions = [['1.2'], ['1.3']] as const;
@@ -144,3 +144,49 @@ test('a ClientHello is one datagram unless post-quantum is preferred', () => {
   expect(new TwoCores().start().sent).toHaveLength(1);
   if (hasMlKem) expect(new TwoCores({ postQuantum: 'prefer' }).start().sent).toHaveLength(2);
 });
+
+test('both sides use the key share that they are given, and have dropped its key when they are connected', () => {
+  const [client, server] = [createShare('X25519'), createShare('X25519')];
+  const pair = new TwoCores({}, {}, { keyShare: client }, { keyShare: server }).connect();
+  const sentBy = (role: string) =>
+    Buffer.concat(pair.sent.filter((one) => one.sender === role).map((one) => one.datagram));
+  expect(sentBy('client').includes(client.publicBytes)).toBe(true);
+  expect(sentBy('server').includes(server.publicBytes)).toBe(true);
+  for (const share of [client, server]) expect(() => share.agree(client.publicBytes)).toThrow(TypeError);
+  exchange(pair);
+});
+
+test.each([['1.2'], ['1.3']] as const)('a key share that DTLS %s had no use for is dropped too', (version) => {
+  const shares = [createShare('X25519'), createShare('X25519')] as const;
+  const own: CoreOptions = { versions: [version], groups: ['P-256'] };
+  new TwoCores(own, {}, { keyShare: shares[0] }, { keyShare: shares[1] }).connect();
+  for (const share of shares) expect(() => share.agree(share.publicBytes)).toThrow(TypeError);
+});
+
+test('what is encrypted of a flight is one record, and the flight is handed over as a whole', () => {
+  const flights: { readonly from: 'client' | 'server'; readonly datagrams: readonly Buffer[] }[] = [];
+  const keep = (from: 'client' | 'server'): CoreOptions => ({
+    sendFlight: (datagrams) => void flights.push({ from, datagrams }),
+  });
+  const pair = new TwoCores({ versions: ['1.3'] }, {}, keep('client'), keep('server')).start();
+  for (const { from, datagrams } of flights) {
+    const { connection } = from === 'client' ? pair.server : pair.client;
+    for (const each of datagrams) connection.receive(Buffer.from(each), 0);
+  }
+  expect(pair.bothConnected).toBe(true);
+  const records = flights.map(({ from, datagrams }) => [from, ...datagrams.map(recordsOf)]);
+  expect(records).toEqual([
+    ['client', 1],
+    ['server', 2], // ServerHello is in the clear
+    ['client', 1],
+  ]);
+});
+
+function recordsOf(datagram: Buffer): number {
+  let records = 0;
+  for (let at = 0; at < datagram.length; records += 1) {
+    const isPlain = ((datagram[at] as number) & 0xe0) !== 0x20;
+    at += isPlain ? 13 + datagram.readUInt16BE(at + 11) : 5 + datagram.readUInt16BE(at + 3);
+  }
+  return records;
+}

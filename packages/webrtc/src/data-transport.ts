@@ -97,10 +97,10 @@ export class DataTransport {
   /** Of the largest path so far: what SCTP has cut for that one is sent on a smaller one too, by fragments of IP. */
   #mtuBytes = PATH_MTU_BYTES;
   #isAssociated = false;
-  /** Where DTLS collects a flight while it acts. */
-  #flight: Buffer[] | undefined;
   /** Datagrams that came before the role was known. */
   readonly #early: Buffer[] = [];
+  /** Packets of SCTP that came before the answer to our own check, which is what shows the path. */
+  readonly #earlyPackets: Buffer[] = [];
   #timer: Timer | undefined;
   #timerAtMs = Infinity;
   #isFlushing = false;
@@ -184,23 +184,21 @@ export class DataTransport {
     return this.#settings.clock.monotonicMs();
   }
 
-  /** What the peer's description says; a second time after an ICE restart. */
-  setRemote(remote: RemoteFacts): void {
+  /** What the peer's description says, and who begins the handshake; other facts after an ICE restart, and the same role. */
+  setRemote(remote: RemoteFacts, role: 'client' | 'server'): void {
     this.#remote = remote;
     this.channels.maxSendBytes = remote.maxMessageBytes;
     this.association.remotePort = remote.sctpPort;
     // Nobody else says how large a datagram it takes.
     this.association.sparesAcks = remote.maxDatagramBytes > 0;
+    if (this.#dtlsRole) this.#dtls?.setRemoteFingerprints(remote.fingerprints, this.nowMs);
+    else {
+      this.#dtlsRole = role;
+      this.channels.isDtlsClient = role === 'client';
+      // Before the first check, which may carry the first flight.
+      this.#startDtls();
+    }
     this.#ice?.act((agent, nowMs) => agent.setRemoteParameters(remote.ice, nowMs));
-    this.#dtls?.setRemoteFingerprints(remote.fingerprints, this.nowMs);
-  }
-
-  /** Once both descriptions are known. */
-  setRole(role: 'client' | 'server'): void {
-    if (this.#dtlsRole) return;
-    this.#dtlsRole = role;
-    this.channels.isDtlsClient = role === 'client';
-    this.#startDtls();
   }
 
   /** After anything was done to a channel or the association: sends, and sets the timer anew. */
@@ -241,9 +239,9 @@ export class DataTransport {
     if (!this.#dtlsRole || !remote || this.#dtls || !agent) return;
     if (!this.#path && !remote.ice.canEmbed) return;
     this.#dtls = new DtlsConnection({
-      keyShare: this.#settings.keyShare,
       role: this.#dtlsRole,
       identity: this.#settings.identity,
+      keyShare: this.#settings.keyShare,
       remoteFingerprints: remote.fingerprints,
       addressProven: true,
       srtpProfiles: SRTP_PROFILES,
@@ -251,36 +249,26 @@ export class DataTransport {
       mtuBytes: MAX_EMBEDDED_BYTES,
       random: this.#settings.random,
       send: (datagram) => {
-        if (this.#flight) this.#flight.push(datagram);
-        else agent.sendDatagram(datagram, this.nowMs);
+        const isSent = agent.sendDatagram(datagram, this.nowMs);
+        // An alert, when the first flight of the peer came in a check.
+        if (!isSent && this.#dtls?.state !== 'connected') agent.sendFlight([datagram], this.nowMs);
       },
+      sendFlight: (datagrams) => agent.sendFlight(datagrams, this.nowMs),
       onEvent: (event) => this.#onDtlsEvent(event),
-      onApplicationData: (bytes) => this.association.receive(bytes, this.nowMs),
+      onApplicationData: (bytes) => {
+        if (this.#isAssociated) this.association.receive(bytes, this.nowMs);
+        else if (this.#earlyPackets.length < MAX_EARLY_DATAGRAMS) this.#earlyPackets.push(bytes);
+      },
     });
     this.#fitPath();
-    this.#driveDtls((dtls, nowMs) => dtls.start(nowMs));
-    for (const datagram of this.#early.splice(0)) this.#driveDtls((dtls, nowMs) => dtls.receive(datagram, nowMs));
+    this.#dtls.start(this.nowMs);
+    for (const datagram of this.#early.splice(0)) this.#dtls.receive(datagram, this.nowMs);
     this.#arm();
     this.#events.onDtlsState();
   }
 
-  /** Lets DTLS act; what it sends during the handshake is a flight. */
-  #driveDtls(act: (dtls: DtlsConnection, nowMs: number) => void): void {
-    if (!this.#dtls) return;
-    if (this.#dtls.state !== 'connected') this.#flight = [];
-    act(this.#dtls, this.nowMs);
-    this.#sendFlight();
-  }
-
-  #sendFlight(): void {
-    const flight = this.#flight;
-    this.#flight = undefined;
-    if (flight && flight.length > 0) this.#ice?.agent.sendFlight(flight, this.nowMs);
-  }
-
   #onDtlsEvent(event: DtlsEvent): void {
     if (event.type === 'connected') {
-      this.#sendFlight();
       // The last flight is the client's in 1.3 and the server's in 1.2.
       const isFlightDue = (this.#dtlsRole === 'client') === (this.#dtls?.negotiated?.version === '1.3');
       this.#ice?.agent.completeFlights(isFlightDue);
@@ -326,6 +314,7 @@ export class DataTransport {
     this.#isAssociated = true;
     this.association.pathChanged(this.nowMs, this.#pathLimits);
     this.association.connect(this.nowMs, this.#remote?.sctpInit);
+    for (const packet of this.#earlyPackets.splice(0)) this.association.receive(packet, this.nowMs);
     this.#arm();
   }
 
@@ -356,9 +345,11 @@ export class DataTransport {
 
   #receive(bytes: Uint8Array): void {
     if (this.#isClosed) return;
-    if (this.#dtls) {
+    const dtls = this.#dtls;
+    if (dtls) {
       // There may be many records in it.
-      this.association.together(this.nowMs, () => this.#driveDtls((dtls, nowMs) => dtls.receive(bytes, nowMs)));
+      const { nowMs } = this;
+      this.association.together(nowMs, () => dtls.receive(bytes, nowMs));
       this.#arm();
     } else if (this.#early.length < MAX_EARLY_DATAGRAMS) {
       this.#early.push(Buffer.from(bytes));
@@ -388,7 +379,7 @@ export class DataTransport {
     this.#timer = undefined;
     this.#timerAtMs = Infinity;
     const { nowMs } = this;
-    if ((this.#dtls?.deadlineMs ?? Infinity) <= nowMs) this.#driveDtls((dtls) => dtls.handleTimeout(nowMs));
+    if ((this.#dtls?.deadlineMs ?? Infinity) <= nowMs) this.#dtls?.handleTimeout(nowMs);
     if (this.association.deadlineMs <= nowMs) {
       const { timeouts } = this.association;
       this.association.handleTimeout(nowMs);

@@ -7,7 +7,14 @@
  */
 
 import { type Clock, type Random, systemClock, systemRandom, type Timer } from '@claw/base';
-import { createCertificate, type Fingerprint, fingerprintOf, type Identity } from '@claw/dtls';
+import {
+  createCertificate,
+  createShare,
+  type Fingerprint,
+  fingerprintOf,
+  type Identity,
+  type KeyShare,
+} from '@claw/dtls';
 import {
   type Candidate,
   formatCandidate,
@@ -46,6 +53,8 @@ export interface SessionOptions {
   readonly iceTransportPolicy?: 'all' | 'relay' | undefined;
   /** Made anew when left out. */
   readonly identity?: Identity | undefined;
+  /** Of X25519, for this connection alone. Made with it when left out. */
+  readonly keyShare?: KeyShare | undefined;
   /** Local addresses to use, the best first. Default: all of the sockets. */
   readonly addresses?: readonly string[] | undefined;
   /** What ICE sends and receives by, the caller's. Default: this machine's, as the next three options say. */
@@ -53,8 +62,6 @@ export interface SessionOptions {
   /** Whether loopback is among the default addresses. Default: only when there is nothing else. */
   readonly loopback?: boolean | undefined;
   /** The way out for TURN over TCP and TLS. */
-  /** Of X25519, for this connection alone. Made with it when left out. */
-  readonly keyShare?: KeyShare | undefined;
   readonly proxy?: HttpProxy | undefined;
   /** PEM certificates that TURN over TLS is checked against, instead of the system's. */
   readonly ca?: string | undefined;
@@ -97,7 +104,8 @@ export class PeerSession {
   #sessionVersion = 0;
   #isClosed = false;
   #isGatheringComplete = false;
-  /** Found and not yet told: until the turn after gathering began. */
+  #gathering: Timer | undefined;
+  /** Found and not yet told: until the turn after a restart. */
   #heldCandidates: (LocalCandidate | null)[] | undefined;
   #release: Timer | undefined;
   /** For a description that is still to come, or to be answered. */
@@ -122,6 +130,7 @@ export class PeerSession {
         clock: this.#clock,
         random: this.#random,
         identity,
+        keyShare: options.keyShare ?? createShare('X25519'),
         configuration: { servers: iceServers, transportPolicy: iceTransportPolicy },
         ...{ sockets, addresses, maxMessageBytes, congestion, dtlsVersions },
       },
@@ -130,7 +139,6 @@ export class PeerSession {
         onServerError: (error) => this.#events.onServerError(error),
         onPath: () => this.#events.onStates(),
         onIceState: (state) => {
-        keyShare: options.keyShare ?? createShare('X25519'),
           this.#iceState = state;
           this.#events.onStates();
         },
@@ -293,10 +301,8 @@ export class PeerSession {
     const ice = this.transport.open(description.type === 'offer', this.#negotiation.credentials);
     if (restart) this.#restart(ice, restart);
     if (agreement) this.#apply(agreement, ice);
-    if (isFirst) {
-      this.#holdCandidates();
-      ice.gather();
-    }
+    // In the next turn: whoever awaits the description can send it before sockets are opened.
+    if (isFirst) this.#gathering = this.#clock.setTimer(0, () => ice.gather());
     this.#events.onStates();
   }
 
@@ -345,6 +351,7 @@ export class PeerSession {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#gathering?.cancel();
     this.#release?.cancel();
     void this.transport.close();
   }
@@ -384,9 +391,7 @@ export class PeerSession {
 
   /** Both descriptions are known. */
   #apply({ facts }: Agreement, ice: IceTransport): void {
-    this.transport.setRemote(facts);
-    // Before the first check, which may carry the first flight.
-    this.transport.setRole(this.#negotiation.setup === 'active' ? 'client' : 'server');
+    this.transport.setRemote(facts, this.#negotiation.setup === 'active' ? 'client' : 'server');
     for (const candidate of facts.candidates) ice.addRemoteCandidate(candidate);
     for (const line of this.#earlyCandidates.splice(0)) addCandidate(ice, line);
     if (facts.endOfCandidates) ice.act((agent, nowMs) => agent.endOfCandidates(nowMs));

@@ -20,6 +20,7 @@ test('a rehearsal that leads nowhere ends at its deadline, and leaves nothing op
   const rehearsal = rehearse(clock).then(() => {
     isOver = true;
   });
+  await clock.advance(0);
   await vi.waitFor(() => expect(openSockets()).toBeGreaterThan(before));
   expect(isOver).toBe(false);
   await clock.advance(2000);

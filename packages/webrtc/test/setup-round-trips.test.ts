@@ -4,7 +4,7 @@
  */
 
 import type { RtcIceCandidate } from '@claw/contracts';
-import { openSimnet } from '@claw/simnet';
+import { openSimnet, type Simnet } from '@claw/simnet';
 import { SimSockets } from '@claw/simnet/ice';
 import { seededRandom } from '@claw/testkit';
 import { describe, expect, it } from 'vitest';
@@ -25,23 +25,24 @@ function twoHosts(roundTripMs: number) {
   return { networks: { one: { ipv4: '10.1.0.0/24' } }, nodes: { a: host(1), b: host(2) } };
 }
 
+function open(net: Simnet, name: string, seed: number) {
+  const host = net.host(name);
+  const engine = createWebrtcEngine({ clock: host.clock, random: seededRandom(seed), sockets: new SimSockets(host) });
+  const connection = engine.createPeerConnection({});
+  const channel = connection.createDataChannel('one', { negotiated: true, id: 0 });
+  const side = { connection, channel, candidates: [] as RtcIceCandidate[], gotMs: Number.NaN };
+  connection.onicecandidate = (candidate) => candidate && side.candidates.push(candidate);
+  channel.onopen = () => channel.send(Buffer.from(name));
+  channel.onmessage = () => {
+    side.gotMs = net.nowMs;
+  };
+  return side;
+}
+
 /** `adjust` changes descriptions on their way. */
 async function roundTripsOf(roundTripMs: number, adjust = (sdp: string) => sdp) {
   using net = openSimnet(twoHosts(roundTripMs), { seed: 1 });
-  const open = (name: string, seed: number) => {
-    const host = net.host(name);
-    const engine = createWebrtcEngine({ clock: host.clock, random: seededRandom(seed), sockets: new SimSockets(host) });
-    const connection = engine.createPeerConnection({});
-    const channel = connection.createDataChannel('one', { negotiated: true, id: 0 });
-    const side = { connection, channel, candidates: [] as RtcIceCandidate[], gotMs: Number.NaN };
-    connection.onicecandidate = (candidate) => candidate && side.candidates.push(candidate);
-    channel.onopen = () => channel.send(Buffer.from(name));
-    channel.onmessage = () => {
-      side.gotMs = net.nowMs;
-    };
-    return side;
-  };
-  const [a, b] = [open('a', 1), open('b', 2)];
+  const [a, b] = [open(net, 'a', 1), open(net, 'b', 2)];
   const offer = await a.connection.setLocalDescription();
   await net.run(100);
   // Both know everything of each other at the same moment.
@@ -58,6 +59,24 @@ async function roundTripsOf(roundTripMs: number, adjust = (sdp: string) => sdp) 
   return { a: (a.gotMs - startedMs) / roundTripMs, b: (b.gotMs - startedMs) / roundTripMs };
 }
 
+/** The answer comes to the offerer a round trip later than the first check does. */
+async function lateAnswerRoundTripsOf(roundTripMs: number) {
+  using net = openSimnet(twoHosts(roundTripMs), { seed: 1 });
+  const [a, b] = [open(net, 'a', 1), open(net, 'b', 2)];
+  const offer = await a.connection.setLocalDescription();
+  await net.run(100);
+  await b.connection.setRemoteDescription(offer);
+  for (const candidate of a.candidates) await b.connection.addIceCandidate(candidate);
+  const answer = await b.connection.setLocalDescription();
+  await net.run(100 + roundTripMs);
+  const startedMs = net.nowMs;
+  await a.connection.setRemoteDescription(answer);
+  await net.run(startedMs + 20 * roundTripMs);
+  a.connection.close();
+  b.connection.close();
+  return { a: (a.gotMs - startedMs) / roundTripMs, b: (b.gotMs - startedMs) / roundTripMs };
+}
+
 const withoutSped = (sdp: string) => sdp.replace(' sped', '');
 const withoutSnap = (sdp: string) => sdp.replace(/a=sctp-init.*\r\n/, '');
 
@@ -66,6 +85,12 @@ describe.each([50, 100])('at %i ms, the first messages arrive', (roundTripMs) =>
     const { a, b } = await roundTripsOf(roundTripMs);
     expect(a).toBeLessThan(1.6);
     expect(b).toBeLessThan(2.1);
+  });
+
+  it('after 1 and 1.5 when the first check was there before the answer', async () => {
+    const { a, b } = await lateAnswerRoundTripsOf(roundTripMs);
+    expect(a).toBeLessThan(1.1);
+    expect(b).toBeLessThan(1.6);
   });
 
   it('one later when the peer knows no DTLS in STUN', async () => {
