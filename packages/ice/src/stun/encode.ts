@@ -3,16 +3,15 @@
  * order of the calls; `integrity` and `fingerprint` last.
  */
 
-import type { KeyObject } from 'node:crypto';
 import { addressToBytes, type TransportAddress } from '../address.ts';
 import { ATTRIBUTE, CLASSES, HEADER_BYTES, MAGIC_COOKIE, type StunClass } from './constants.ts';
-import { INTEGRITY_BYTES, type IntegrityAlgorithm, integrityOf } from './integrity.ts';
+import { INTEGRITY_BYTES, type IntegrityAlgorithm, type IntegrityKey, integrityOf } from './integrity.ts';
 import { fingerprintOf } from './message.ts';
 
 const INITIAL_BYTES = 192;
 
 export class StunWriter {
-  #bytes = Buffer.alloc(INITIAL_BYTES);
+  #bytes = Buffer.allocUnsafe(INITIAL_BYTES);
   #length = HEADER_BYTES;
 
   /** `transactionId` has 12 bytes. */
@@ -21,6 +20,7 @@ export class StunWriter {
     const type =
       (method & 0xf) | ((method & 0x70) << 1) | ((method & 0xf80) << 2) | ((bits & 2) << 7) | ((bits & 1) << 4);
     this.#bytes.writeUInt16BE(type, 0);
+    this.#bytes.writeUInt16BE(0, 2);
     this.#bytes.writeUInt32BE(MAGIC_COOKIE, 4);
     this.#bytes.set(transactionId, 8);
   }
@@ -77,7 +77,7 @@ export class StunWriter {
     return this;
   }
 
-  integrity(key: Uint8Array | KeyObject, algorithm: IntegrityAlgorithm = 'sha1'): this {
+  integrity(key: IntegrityKey, algorithm: IntegrityAlgorithm = 'sha1'): this {
     const offset = this.#length;
     const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
     const bytes = INTEGRITY_BYTES[algorithm];
@@ -103,12 +103,13 @@ export class StunWriter {
     const start = this.#length;
     const end = start + 4 + ((valueBytes + 3) & ~3);
     if (end > this.#bytes.length) {
-      const larger = Buffer.alloc(Math.max(end + 64, this.#bytes.length * 2));
+      const larger = Buffer.allocUnsafe(Math.max(end + 64, this.#bytes.length * 2));
       this.#bytes.copy(larger, 0, 0, start);
       this.#bytes = larger;
     }
     this.#bytes.writeUInt16BE(type, start);
     this.#bytes.writeUInt16BE(valueBytes, start + 2);
+    for (let at = start + 4 + valueBytes; at < end; at += 1) this.#bytes[at] = 0;
     this.#length = end;
     this.#bytes.writeUInt16BE(end - HEADER_BYTES, 2);
     return this.#bytes.subarray(start + 4, start + 4 + valueBytes);

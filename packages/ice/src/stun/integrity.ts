@@ -3,10 +3,14 @@
  * over the message up to the attribute, with a length field that ends behind it.
  */
 
-import { type KeyObject, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { hmac } from '@claw/base';
 import { ATTRIBUTE, HEADER_BYTES } from './constants.ts';
+import { HmacSha1 } from './hmac-sha1.ts';
 import type { StunMessage } from './message.ts';
+
+/** Bytes, or what is made of them once where many messages are signed by MESSAGE-INTEGRITY. */
+export type IntegrityKey = Uint8Array | HmacSha1;
 
 export type IntegrityAlgorithm = 'sha1' | 'sha256';
 
@@ -15,7 +19,7 @@ export const INTEGRITY_BYTES = { sha1: 20, sha256: 32 } as const;
 /** True when the message carries this integrity attribute and it is right. */
 export function verifyIntegrity(
   message: StunMessage,
-  key: Uint8Array | KeyObject,
+  key: IntegrityKey,
   algorithm: IntegrityAlgorithm = 'sha1',
 ): boolean {
   const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
@@ -30,16 +34,21 @@ export function verifyIntegrity(
   return timingSafeEqual(expected.subarray(0, value.length), value);
 }
 
-/** The HMAC of the message before `offset`, as if the attribute of `valueBytes` there were its last. */
+/**
+ * The HMAC of the message before `offset`, as if the attribute of `valueBytes` there were its last. What is returned
+ * holds until the next call.
+ */
 export function integrityOf(
   bytes: Buffer,
   offset: number,
   valueBytes: number,
-  key: Uint8Array | KeyObject,
+  key: IntegrityKey,
   algorithm: IntegrityAlgorithm,
 ): Buffer {
-  const length = Buffer.allocUnsafe(4);
-  bytes.copy(length, 0, 0, 2);
-  length.writeUInt16BE(offset + 4 + valueBytes - HEADER_BYTES, 2);
-  return hmac(algorithm, key).update(length).update(bytes.subarray(4, offset)).digest();
+  const length = bytes.readUInt16BE(2);
+  bytes.writeUInt16BE(offset + 4 + valueBytes - HEADER_BYTES, 2);
+  const covered = bytes.subarray(0, offset);
+  const value = key instanceof HmacSha1 ? key.digest(covered) : hmac(algorithm, key).update(covered).digest();
+  bytes.writeUInt16BE(length, 2);
+  return value;
 }
