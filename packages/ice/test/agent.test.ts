@@ -186,6 +186,22 @@ describe('a path that dies', () => {
     expect(kinds.length).toBeLessThanOrEqual(2 * most);
     expect(new Set(kinds)).toEqual(new Set(['consent', 'response']));
   });
+
+  it('that is idle is asked about by both ends at the same time, and neither asks more often for it', async () => {
+    using net = openSimnet(twoPaths(), { seed: 1 });
+    const { a, b } = await connected(net, UDP_ONLY);
+    await net.run(net.nowMs + 60_000);
+    const sinceMs = net.nowMs;
+    await net.run(sinceMs + 600_000);
+    const asked = ({ sent }: SimTransport) =>
+      sent.filter(({ kind, atMs }) => kind === 'consent' && atMs >= sinceMs).map(({ atMs }) => atMs);
+    const [byA, byB] = [asked(a), asked(b)];
+    expect(byA.filter((atMs) => !byB.some((other) => Math.abs(other - atMs) <= 20))).toEqual([]);
+    expect(byB.length).toBe(byA.length);
+    // Each host has two addresses.
+    expect(byA.length).toBeGreaterThanOrEqual(4 * Math.floor(600 / 18.5));
+    expect(byA.length).toBeLessThanOrEqual(4 * Math.ceil(600 / 11.5));
+  });
 });
 
 describe('a restart', () => {

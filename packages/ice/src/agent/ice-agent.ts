@@ -88,6 +88,7 @@ export class IceAgent {
         onEmbedded: (packet) => output.onDatagram(packet),
         onEmbeddingRefused: (nowMs) => this.#sendPending(nowMs),
         onAnswer: (pair, nowMs) => this.#path.answered(pair, nowMs),
+        onAsked: (pair, nowMs) => this.#path.asked(pair, nowMs),
         onNominated: (pair, nowMs) => this.#path.nominated(pair, nowMs),
         onRoleChange: () => this.#session.roleChanged(),
         connect: (base) => this.#tcp.open(base),

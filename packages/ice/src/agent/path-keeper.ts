@@ -101,6 +101,10 @@ export class PathKeeper {
     this.choose(nowMs);
   }
 
+  asked(pair: CandidatePair, nowMs: number): void {
+    this.#consent.asked(pair, nowMs);
+  }
+
   nominated(pair: CandidatePair, nowMs: number): void {
     if (this.session.selected !== pair) return;
     this.#endPrevious(nowMs);

@@ -34,6 +34,8 @@ export type CheckPurpose = 'check' | 'nominate' | 'consent';
 export interface SessionEvents {
   /** A pair was checked with success, for the first time or again. */
   onAnswer(pair: CandidatePair, nowMs: number): void;
+  /** A check of the peer came in on the pair. */
+  onAsked(pair: CandidatePair, nowMs: number): void;
   /** The controlling peer nominated a pair that is valid. */
   onNominated(pair: CandidatePair, nowMs: number): void;
   onRoleChange(nowMs: number): void;
@@ -385,10 +387,11 @@ export class Session {
   }
 
   #handleCheckOn(pair: CandidatePair, message: StunMessage, nowMs: number): void {
-    const { role, transactions } = this.#context;
+    const { role, transactions, events } = this.#context;
     pair.checksReceived += 1;
     pair.lastReceivedMs = nowMs;
     pair.base.isProven = true;
+    events.onAsked(pair, nowMs);
     if (!role.isControlling && message.attributes.has(ATTRIBUTE.useCandidate)) {
       const nomination = uint32Of(message, ATTRIBUTE.nomination);
       if (this.#follows(pair, nomination, nowMs)) {
