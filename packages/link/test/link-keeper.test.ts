@@ -1,5 +1,5 @@
 import { silentLogger } from '@claw/base';
-import type { NodeId } from '@claw/contracts';
+import type { NodeId, RtcPeerConnection } from '@claw/contracts';
 import { type Message, openRouter, type Router } from '@claw/signaling';
 import { MemoryNetwork, MemoryRtcNetwork, type MemoryRtcOptions, seededRandom, VirtualClock } from '@claw/testkit';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -20,6 +20,8 @@ interface TestNode {
   /** Every link it ever had. */
   readonly links: Link[];
   connectionsMade: number;
+  /** The last one. */
+  connection: RtcPeerConnection | undefined;
   candidatesTaken: number;
 }
 
@@ -78,7 +80,8 @@ class Fabric {
       node.connectionsMade += 1;
       const connection = inner.createPeerConnection(configuration);
       const addIceCandidate = async () => void (node.candidatesTaken += 1);
-      return Object.assign(connection, { addIceCandidate });
+      node.connection = Object.assign(connection, { addIceCandidate });
+      return node.connection;
     };
     const keeper = new LinkKeeper({
       environment: {
@@ -98,7 +101,15 @@ class Fabric {
       },
       random,
     });
-    const node: TestNode = { id: key.nodeId, keeper, router, links: [], connectionsMade: 0, candidatesTaken: 0 };
+    const node: TestNode = {
+      id: key.nodeId,
+      keeper,
+      router,
+      links: [],
+      connectionsMade: 0,
+      connection: undefined,
+      candidatesTaken: 0,
+    };
     keeper.on('link', (link) => node.links.push(link));
     this.#nodes.push(node);
     return node;
@@ -204,6 +215,30 @@ describe('a keeper', () => {
     ada.keeper.keep(bob.id);
     await fabric.until(() => isLinked(ada, bob) && isLinked(bob, ada));
     expect(bob.candidatesTaken).toBe(1);
+  });
+
+  test('tells the peer of candidates that turn up when the link is there, such as those of a relay that is back', async () => {
+    const { fabric, ada, bob } = await linkedPair();
+    const candidate = { candidate: 'candidate:1 1 udp 1 192.0.2.7 7 typ relay', sdpMid: '0' };
+    for (const [from, to] of [
+      [ada, bob],
+      [bob, ada],
+    ] as const) {
+      await fabric.pass(20_000);
+      const before = to.candidatesTaken;
+      from.connection?.onicecandidate?.(candidate);
+      await fabric.until(() => to.candidatesTaken > before);
+    }
+    expect([ada.links.length, ada.connectionsMade, isLinked(ada, bob)]).toEqual([1, 1, true]);
+  });
+
+  test('keeps a link although nothing can be posted about later candidates', async () => {
+    const { fabric, ada, bob } = await linkedPair();
+    const taken = bob.candidatesTaken;
+    await ada.router.close();
+    ada.connection?.onicecandidate?.({ candidate: 'candidate:1 1 udp 1 192.0.2.7 7 typ relay', sdpMid: '0' });
+    await fabric.pass(20_000);
+    expect([isLinked(ada, bob), bob.candidatesTaken]).toEqual([true, taken]);
   });
 
   test('links soon although it began to keep a peer just after that peer had offered', async () => {

@@ -118,7 +118,7 @@ export class LinkAttempt {
       post: options.post,
       clock: environment.clock,
       logger: environment.logger,
-      onFailed: (error) => this.#onFault(error),
+      onFailed: (error) => this.#onNotPosted(error),
     });
     this.#connection.onicecandidate = (candidate) => this.#outbox.addCandidate(candidate);
     this.#deadline = environment.clock.setTimer(options.deadlineMs, () =>
@@ -237,7 +237,7 @@ export class LinkAttempt {
   }
 
   async #onMore(more: MoreMessage): Promise<void> {
-    for (const segment of more.segments) this.#handshake?.receive(segment);
+    if (!this.#link) for (const segment of more.segments) this.#handshake?.receive(segment);
     await this.#addCandidates(more.candidates);
   }
 
@@ -366,7 +366,8 @@ export class LinkAttempt {
       sinceMs: environment.clock.now(),
     };
     this.#link = new Link(facts, session, this.#connection, this.#ended.promise);
-    this.#stopTimers();
+    // The outbox stays: a relay that died has another address when it is back, and the peer must hear of it.
+    this.#deadline.cancel();
     this.#handshake?.close();
     this.#outcome.resolve(this.#link);
   }
@@ -424,6 +425,12 @@ export class LinkAttempt {
   #onFault(error: unknown): void {
     if (isClawError(error) && error.code.startsWith('LINK_')) return this.#refuse(error);
     this.#refuse(linkError('LINK_HANDSHAKE_INVALID', `the attempt failed: ${errorText(error)}`, { cause: error }));
+  }
+
+  /** A link can do without the candidates that come later. */
+  #onNotPosted(error: unknown): void {
+    if (!this.#link) return this.#onFault(error);
+    this.#options.environment.logger.debug('link.candidates-not-posted', { detail: errorText(error) });
   }
 
   #mark(phase: keyof SetupPhases): void {

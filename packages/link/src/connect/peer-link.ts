@@ -57,6 +57,8 @@ export class PeerLink {
   readonly #offers: TokenBucket;
   #link: Link | undefined;
   #attempt: LinkAttempt | undefined;
+  /** What the link came of: candidates that turn up later are for it. */
+  #linked: LinkAttempt | undefined;
   /** Of the envelope that answered our offer, once one did. */
   #answerSequence: number | undefined;
   #retry: Timer | undefined;
@@ -96,6 +98,7 @@ export class PeerLink {
       if (message.kind === 'link.answer') this.#answerSequence ??= sequence;
       return current.receive(message);
     }
+    if (this.#linked && equalBytes(this.#linked.id, message.attempt)) return this.#linked.receive(message);
     if (this.#known.some((id) => equalBytes(id, message.attempt))) return;
     if (message.kind === 'link.offer') this.#onOffer(message, sequence);
     else if (message.kind === 'link.more') this.#early = [...this.#early.slice(1 - MAX_EARLY), message];
@@ -145,6 +148,7 @@ export class PeerLink {
     if (this.#attempt === attempt) this.#attempt = undefined;
     const older = this.#link;
     this.#link = link;
+    this.#linked = attempt;
     this.#linksMade += 1;
     this.#lastError = undefined;
     this.#backoff.reset();
@@ -165,6 +169,7 @@ export class PeerLink {
   #onEnded(link: Link, error: ClawError): void {
     if (this.#link !== link) return;
     this.#link = undefined;
+    this.#linked = undefined;
     this.#lastError = error;
     if (!this.#attempt) this.#retryLater(error);
     this.#options.onChange();
