@@ -1,8 +1,8 @@
 /** Credentials of a generation (RFC 8445 §5.3, RFC 8839 §5.4) and the defaults of timing and limits. */
 
+import { createSecretKey, type KeyObject } from 'node:crypto';
 import type { Random } from '@claw/base';
 import { iceError } from '../errors.ts';
-import { HmacSha1 } from '../stun/hmac-sha1.ts';
 import type { IceLimits, IceParameters, IceTiming } from './types.ts';
 
 export const DEFAULT_TIMING: Required<IceTiming> = {
@@ -33,13 +33,13 @@ export function randomParameters(random: Random): IceParameters {
   return { usernameFragment: text(6), password: text(18), canRenominate: true, canEmbed: true };
 }
 
-const keys = new WeakMap<IceParameters, HmacSha1>();
+const keys = new WeakMap<IceParameters, KeyObject>();
 
 /** The key of everything that these parameters sign. */
-export function keyOf(parameters: IceParameters): HmacSha1 {
+export function keyOf(parameters: IceParameters): KeyObject {
   let key = keys.get(parameters);
   if (!key) {
-    key = new HmacSha1(Buffer.from(parameters.password));
+    key = createSecretKey(Buffer.from(parameters.password));
     keys.set(parameters, key);
   }
   return key;

@@ -3,9 +3,10 @@
  * order of the calls; `integrity` and `fingerprint` last.
  */
 
+import type { KeyObject } from 'node:crypto';
 import { addressToBytes, type TransportAddress } from '../address.ts';
 import { ATTRIBUTE, CLASSES, HEADER_BYTES, MAGIC_COOKIE, type StunClass } from './constants.ts';
-import { INTEGRITY_BYTES, type IntegrityAlgorithm, type IntegrityKey, integrityOf } from './integrity.ts';
+import { INTEGRITY_BYTES, type IntegrityAlgorithm, integrityOf } from './integrity.ts';
 import { fingerprintOf } from './message.ts';
 
 const INITIAL_BYTES = 192;
@@ -77,7 +78,7 @@ export class StunWriter {
     return this;
   }
 
-  integrity(key: IntegrityKey, algorithm: IntegrityAlgorithm = 'sha1'): this {
+  integrity(key: Uint8Array | KeyObject, algorithm: IntegrityAlgorithm = 'sha1'): this {
     const offset = this.#length;
     const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
     const bytes = INTEGRITY_BYTES[algorithm];
@@ -109,7 +110,8 @@ export class StunWriter {
     }
     this.#bytes.writeUInt16BE(type, start);
     this.#bytes.writeUInt16BE(valueBytes, start + 2);
-    for (let at = start + 4 + valueBytes; at < end; at += 1) this.#bytes[at] = 0;
+    // The memory is the pool's: whatever lay there may not leave, should an attribute not fill its value.
+    this.#bytes.fill(0, start + 4, end);
     this.#length = end;
     this.#bytes.writeUInt16BE(end - HEADER_BYTES, 2);
     return this.#bytes.subarray(start + 4, start + 4 + valueBytes);

@@ -3,14 +3,10 @@
  * over the message up to the attribute, with a length field that ends behind it.
  */
 
-import { timingSafeEqual } from 'node:crypto';
+import { type KeyObject, timingSafeEqual } from 'node:crypto';
 import { hmac } from '@claw/base';
 import { ATTRIBUTE, HEADER_BYTES } from './constants.ts';
-import { HmacSha1 } from './hmac-sha1.ts';
 import type { StunMessage } from './message.ts';
-
-/** Bytes, or what is made of them once where many messages are signed by MESSAGE-INTEGRITY. */
-export type IntegrityKey = Uint8Array | HmacSha1;
 
 export type IntegrityAlgorithm = 'sha1' | 'sha256';
 
@@ -19,7 +15,7 @@ export const INTEGRITY_BYTES = { sha1: 20, sha256: 32 } as const;
 /** True when the message carries this integrity attribute and it is right. */
 export function verifyIntegrity(
   message: StunMessage,
-  key: IntegrityKey,
+  key: Uint8Array | KeyObject,
   algorithm: IntegrityAlgorithm = 'sha1',
 ): boolean {
   const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
@@ -34,21 +30,17 @@ export function verifyIntegrity(
   return timingSafeEqual(expected.subarray(0, value.length), value);
 }
 
-/**
- * The HMAC of the message before `offset`, as if the attribute of `valueBytes` there were its last. What is returned
- * holds until the next call.
- */
+/** The HMAC of the message before `offset`, as if the attribute of `valueBytes` there were its last. */
 export function integrityOf(
   bytes: Buffer,
   offset: number,
   valueBytes: number,
-  key: IntegrityKey,
+  key: Uint8Array | KeyObject,
   algorithm: IntegrityAlgorithm,
 ): Buffer {
   const length = bytes.readUInt16BE(2);
   bytes.writeUInt16BE(offset + 4 + valueBytes - HEADER_BYTES, 2);
-  const covered = bytes.subarray(0, offset);
-  const value = key instanceof HmacSha1 ? key.digest(covered) : hmac(algorithm, key).update(covered).digest();
+  const value = hmac(algorithm, key).update(bytes.subarray(0, offset)).digest();
   bytes.writeUInt16BE(length, 2);
   return value;
 }
