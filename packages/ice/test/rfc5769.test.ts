@@ -4,11 +4,13 @@ import { describe, expect, it } from 'vitest';
 import { ATTRIBUTE, METHOD } from '../src/stun/constants.ts';
 import { longTermKey } from '../src/stun/credentials.ts';
 import { StunWriter } from '../src/stun/encode.ts';
-import { verifyIntegrity } from '../src/stun/integrity.ts';
+import { type IntegrityKey, verifyIntegrity } from '../src/stun/integrity.ts';
 import { addressOf, decodeStun, textOf, uint32Of, uint64Of } from '../src/stun/message.ts';
+import { ShortTermKey } from '../src/stun/short-term-key.ts';
 
 const hex = (text: string) => Buffer.from(text.replaceAll(/\s/g, ''), 'hex');
 const PASSWORD = Buffer.from('VOkJxbRl1RmTxUk/WvJxBt');
+const SHORT_TERM_KEY = new ShortTermKey(PASSWORD.toString());
 
 const REQUEST = hex(`
   00010058 2112a442 b7e7a701 bc34d686 fa87dfae 80220010 5354554e 20746573 7420636c 69656e74
@@ -33,8 +35,10 @@ describe('RFC 5769', () => {
     expect(textOf(message, ATTRIBUTE.username)).toBe('evtj:h6vY');
     expect(uint32Of(message, ATTRIBUTE.priority)).toBe(0x6e0001ff);
     expect(uint64Of(message, ATTRIBUTE.iceControlled)).toBe(0x932ff9b151263b36n);
-    expect(verifyIntegrity(message, PASSWORD)).toBe(true);
-    expect(verifyIntegrity(message, Buffer.from('another'))).toBe(false);
+    for (const key of [PASSWORD, SHORT_TERM_KEY]) expect(verifyIntegrity(message, key)).toBe(true);
+    for (const key of [Buffer.from('another'), new ShortTermKey('another')]) {
+      expect(verifyIntegrity(message, key)).toBe(false);
+    }
   });
 
   it('2.2 and 2.3: reads the responses', () => {
@@ -52,6 +56,19 @@ describe('RFC 5769', () => {
     const secret = { username: 'マトリックス', password: 'TheMatrIX' };
     expect(textOf(message, ATTRIBUTE.username)).toBe(secret.username);
     expect(verifyIntegrity(message, longTermKey(secret, 'example.org', 'md5'))).toBe(true);
+  });
+
+  it('a short-term key signs every message alike, and by SHA-1 alone', () => {
+    const sign = (key: IntegrityKey, bytes: number) =>
+      new StunWriter('request', METHOD.binding, Buffer.alloc(12))
+        .bytes(ATTRIBUTE.software, Buffer.alloc(bytes))
+        .integrity(key);
+    for (const bytes of [0, 1, 31, 32, 64, 1100]) {
+      expect(sign(SHORT_TERM_KEY, bytes).finish()).toEqual(sign(PASSWORD, bytes).finish());
+    }
+    const message = decodeStun(sign(PASSWORD, 4).integrity(PASSWORD, 'sha256').finish())!;
+    expect(verifyIntegrity(message, PASSWORD, 'sha256')).toBe(true);
+    expect(() => verifyIntegrity(message, SHORT_TERM_KEY, 'sha256')).toThrow(TypeError);
   });
 
   it('writes the request as it stands there, but for the padding', () => {

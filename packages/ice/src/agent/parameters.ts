@@ -1,8 +1,8 @@
 /** Credentials of a generation (RFC 8445 §5.3, RFC 8839 §5.4) and the defaults of timing and limits. */
 
-import { createSecretKey, type KeyObject } from 'node:crypto';
 import type { Random } from '@claw/base';
 import { iceError } from '../errors.ts';
+import { ShortTermKey } from '../stun/short-term-key.ts';
 import type { IceLimits, IceParameters, IceTiming } from './types.ts';
 
 export const DEFAULT_TIMING: Required<IceTiming> = {
@@ -33,13 +33,13 @@ export function randomParameters(random: Random): IceParameters {
   return { usernameFragment: text(6), password: text(18), canRenominate: true, canEmbed: true };
 }
 
-const keys = new WeakMap<IceParameters, KeyObject>();
+const keys = new WeakMap<IceParameters, ShortTermKey>();
 
 /** The key of everything that these parameters sign. */
-export function keyOf(parameters: IceParameters): KeyObject {
+export function keyOf(parameters: IceParameters): ShortTermKey {
   let key = keys.get(parameters);
   if (!key) {
-    key = createSecretKey(Buffer.from(parameters.password));
+    key = new ShortTermKey(parameters.password);
     keys.set(parameters, key);
   }
   return key;

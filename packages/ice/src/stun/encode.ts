@@ -3,10 +3,9 @@
  * order of the calls; `integrity` and `fingerprint` last.
  */
 
-import type { KeyObject } from 'node:crypto';
 import { addressToBytes, type TransportAddress } from '../address.ts';
 import { ATTRIBUTE, CLASSES, HEADER_BYTES, MAGIC_COOKIE, type StunClass } from './constants.ts';
-import { INTEGRITY_BYTES, type IntegrityAlgorithm, integrityOf } from './integrity.ts';
+import { INTEGRITY_BYTES, type IntegrityAlgorithm, type IntegrityKey, integrityOf } from './integrity.ts';
 import { fingerprintOf } from './message.ts';
 
 const INITIAL_BYTES = 192;
@@ -78,7 +77,7 @@ export class StunWriter {
     return this;
   }
 
-  integrity(key: Uint8Array | KeyObject, algorithm: IntegrityAlgorithm = 'sha1'): this {
+  integrity(key: IntegrityKey, algorithm: IntegrityAlgorithm = 'sha1'): this {
     const offset = this.#length;
     const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
     const bytes = INTEGRITY_BYTES[algorithm];

@@ -3,19 +3,23 @@
  * over the message up to the attribute, with a length field that ends behind it.
  */
 
-import { type KeyObject, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import { hmac } from '@claw/base';
 import { ATTRIBUTE, HEADER_BYTES } from './constants.ts';
 import type { StunMessage } from './message.ts';
+import { ShortTermKey } from './short-term-key.ts';
 
 export type IntegrityAlgorithm = 'sha1' | 'sha256';
+
+/** A {@link ShortTermKey} is for SHA-1 alone. */
+export type IntegrityKey = Uint8Array | ShortTermKey;
 
 export const INTEGRITY_BYTES = { sha1: 20, sha256: 32 } as const;
 
 /** True when the message carries this integrity attribute and it is right. */
 export function verifyIntegrity(
   message: StunMessage,
-  key: Uint8Array | KeyObject,
+  key: IntegrityKey,
   algorithm: IntegrityAlgorithm = 'sha1',
 ): boolean {
   const type = algorithm === 'sha1' ? ATTRIBUTE.messageIntegrity : ATTRIBUTE.messageIntegritySha256;
@@ -35,12 +39,15 @@ export function integrityOf(
   bytes: Buffer,
   offset: number,
   valueBytes: number,
-  key: Uint8Array | KeyObject,
+  key: IntegrityKey,
   algorithm: IntegrityAlgorithm,
-): Buffer {
+): Uint8Array {
+  const isShortTerm = key instanceof ShortTermKey;
+  if (isShortTerm && algorithm !== 'sha1') throw new TypeError('a short-term key signs by SHA-1');
   const length = bytes.readUInt16BE(2);
   bytes.writeUInt16BE(offset + 4 + valueBytes - HEADER_BYTES, 2);
-  const value = hmac(algorithm, key).update(bytes.subarray(0, offset)).digest();
+  const covered = bytes.subarray(0, offset);
+  const value = isShortTerm ? key.mac(covered) : hmac(algorithm, key).update(covered).digest();
   bytes.writeUInt16BE(length, 2);
   return value;
 }
