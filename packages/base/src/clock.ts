@@ -14,7 +14,10 @@ export interface Clock {
   now(): number;
   /** Monotonic time in milliseconds, with fractions. Never steps. */
   monotonicMs(): number;
-  /** Calls `fire` once, `delayMs` from now; at 0 or below in the next turn. A pending timer does not keep the process alive. */
+  /**
+   * Calls `fire` once, `delayMs` from now; at 0 or below in the next turn. A pending timer does not keep the process
+   * alive. Of timers that are due within a millisecond the system's fire in any order.
+   */
   setTimer(delayMs: number, fire: () => void): Timer;
 }
 

@@ -296,6 +296,7 @@ class MemoryDataChannel implements RtcDataChannel {
   readonly #mayReorder: boolean;
   #state: RtcDataChannelState = 'connecting';
   #buffered = 0;
+  readonly #leaving: Buffer[] = [];
   /** When the last byte that was sent will have left. */
   #freeAtMs = 0;
 
@@ -320,12 +321,12 @@ class MemoryDataChannel implements RtcDataChannel {
     if (this.#state !== 'open') throw new ClawError('ENGINE_CLOSED', `channel ${this.label} is closed`);
     if (data.byteLength > MAX_MESSAGE_BYTES)
       throw new ClawError('ENGINE_FAILED', `${data.byteLength} bytes are too many`);
-    const copy = Buffer.from(data);
+    this.#leaving.push(Buffer.from(data));
     const { clock, options } = this.#connection.network;
     const startMs = Math.max(this.#freeAtMs, clock.monotonicMs());
-    this.#freeAtMs = startMs + copy.length / (options.bytesPerMs ?? Number.POSITIVE_INFINITY);
-    this.#buffered += copy.length;
-    this.#connection.later(this.#freeAtMs - clock.monotonicMs(), () => this.#leave(copy));
+    this.#freeAtMs = startMs + data.length / (options.bytesPerMs ?? Number.POSITIVE_INFINITY);
+    this.#buffered += data.length;
+    this.#connection.later(this.#freeAtMs - clock.monotonicMs(), () => this.#leave());
   }
 
   close(): void {
@@ -359,8 +360,10 @@ class MemoryDataChannel implements RtcDataChannel {
     if (this.#state === 'open') this.#connection.run(() => this.onmessage?.(data));
   }
 
-  #leave(data: Buffer): void {
-    if (this.#state !== 'open') return;
+  #leave(): void {
+    // The oldest: of timers that are due within a millisecond the system's may fire in any order.
+    const data = this.#leaving.shift();
+    if (this.#state !== 'open' || !data) return;
     const before = this.#buffered;
     this.#buffered -= data.length;
     this.#connection.bytesSent += data.length;
