@@ -33,7 +33,7 @@ export const systemClock: Clock = {
       const handle = setImmediate(fire);
       return { cancel: () => clearImmediate(handle) };
     }
-    const handle = setTimeout(fire, Math.min(Math.max(delayMs, 0), MAX_DELAY_MS));
+    const handle = setTimeout(fire, Math.min(delayMs, MAX_DELAY_MS));
     handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },

@@ -9,7 +9,6 @@ import type { HashName } from './cipher-suites.ts';
 export type LabelPrefix = 'dtls13' | 'tls13 ';
 
 const NOTHING = Buffer.alloc(0);
-const FIRST = Buffer.from([1]);
 const BLOCK_BYTES: Record<HashName, number> = { sha256: 64, sha384: 128 };
 const EMPTY_HASHES: Record<HashName, Buffer> = {
   sha256: hashOf('sha256', NOTHING, 'buffer'),
@@ -48,10 +47,6 @@ export function hkdfExtract(hash: HashName, salt: Uint8Array, keyMaterial: Uint8
 }
 
 export function hkdfExpand(hash: HashName, secret: Uint8Array, info: Uint8Array, length: number): Buffer {
-  if (length <= EMPTY_HASHES[hash].length) {
-    const block = hmacOf(hash, secret, info, FIRST);
-    return block.fill(0, length).subarray(0, length);
-  }
   const out = Buffer.alloc(length);
   let block: Buffer = NOTHING;
   for (let offset = 0, counter = 1; offset < length; offset += block.length, counter++) {
